@@ -1,0 +1,79 @@
+"""The `keras-dalle` command: what there is, and how its failures look.
+
+Nothing here or at the head of `commands` imports TensorFlow, so that `--help` is
+immediate; each command imports what it needs when it runs.
+"""
+
+import os
+from typing import Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from keras_dalle.commands.client import client
+from keras_dalle.commands.demo import demo
+from keras_dalle.commands.doctor import doctor
+from keras_dalle.commands.evaluate import evaluate
+from keras_dalle.commands.export import export
+from keras_dalle.commands.generate import generate
+from keras_dalle.commands.presets import presets
+from keras_dalle.commands.serve import serve
+from keras_dalle.commands.train import train
+
+# What a user can cause and mend: bad values, files, ports, servers. Anything else is
+# a bug of ours and shows its traceback.
+USER_ERRORS = (ValueError, OSError, RuntimeError)
+
+COMMANDS = (
+    (
+        generate,
+        'keras-dalle generate "red heart" "woman firefighter: dark skin tone" '
+        "-o grid.png --seed 1",
+    ),
+    (train, "keras-dalle train --recipe emoji_tiny --run-dir runs/emoji"),
+    (evaluate, "keras-dalle evaluate emoji_tiny --output out/evaluation"),
+    (export, "keras-dalle export emoji_tiny out/models/dalle"),
+    (serve, "keras-dalle serve out/models/dalle --port 8500"),
+    (client, 'keras-dalle client 127.0.0.1:8500 "red heart" -o out.png'),
+    (demo, 'keras-dalle demo "red heart" -o out/demo.png'),
+    (presets, "keras-dalle presets"),
+    (doctor, "keras-dalle doctor"),
+)
+
+
+class _Commands(TyperGroup):
+    """Prints a user's error as one message and exits with 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, typer.Abort):
+            raise
+        except USER_ERRORS as error:
+            console = Console(stderr=True, highlight=False)
+            console.print("Error:", style="bold red", end=" ")
+            console.print(str(error), markup=False, soft_wrap=True)
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Pictures from words: train, export, serve and ask DALL·E mini models.",
+)
+for _function, _example in COMMANDS:
+    app.command(epilog=f"Example: {_example}")(_function)
+
+
+def main() -> None:
+    """The console script."""
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    app(prog_name="keras-dalle")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The commands of `keras-dalle`, one file each."""

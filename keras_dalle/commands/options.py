@@ -1,0 +1,27 @@
+"""Arguments and options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Prompts = Annotated[list[str], typer.Argument(help="Texts to draw.")]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="Where to write the grid of pictures.")
+]
+NegativePrompt = Annotated[str, typer.Option(help="What to steer away from.")]
+Seed = Annotated[
+    int, typer.Option(help="Same seed, prompt and parameters: same picture.")
+]
+GuidanceScale = Annotated[
+    float, typer.Option(help="How far to follow the prompt; 1 is off.")
+]
+Temperature = Annotated[float, typer.Option(help="Of the sampling.")]
+TopK = Annotated[
+    int, typer.Option(help="Sample from this many likeliest tokens; 0 is off.")
+]
+TopP = Annotated[
+    float,
+    typer.Option(help="Sample from the likeliest tokens of this share; 1 is off."),
+]
+ModelName = Annotated[str, typer.Option(help="The model's name on the server.")]

@@ -1,0 +1,35 @@
+"""`keras-dalle presets`: the models that came with the package."""
+
+import json
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from keras_dalle.commands.preset_names import shipped_presets
+
+METADATA_FILE = "metadata.json"
+
+
+def presets() -> None:
+    """List the shipped presets with their sizes."""
+    shipped = shipped_presets()
+    if not shipped:
+        typer.echo("No preset is shipped with this installation.")
+        return
+    table = Table("preset", "BART parameters", "size")
+    table.add_column("folder", overflow="fold")
+    for name, path in shipped.items():
+        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        table.add_row(name, parameter_count(path), f"{size / 1e6:.1f} MB", str(path))
+    Console().print(table)
+
+
+def parameter_count(preset_directory: Path) -> str:
+    """The number that KerasHub noted when it saved the preset."""
+    path = preset_directory / METADATA_FILE
+    if not path.is_file():
+        return "unknown"
+    count = json.loads(path.read_text(encoding="utf-8")).get("parameter_count")
+    return "unknown" if count is None else f"{count:,}"

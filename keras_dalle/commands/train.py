@@ -1,0 +1,19 @@
+"""`keras-dalle train`: a recipe, by name."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    recipe: Annotated[str, typer.Option(help="The recipe's name, as emoji_tiny.")],
+    run_dir: Annotated[
+        Path | None,
+        typer.Option(help="Checkpoints, logs and pictures. Default: runs/RECIPE."),
+    ] = None,
+) -> None:
+    """Train by a recipe. A stopped run goes on where it was if it is started again."""
+    from keras_dalle import recipes
+
+    recipes.run(recipe, run_directory=run_dir or Path("runs") / recipe)

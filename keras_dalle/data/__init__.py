@@ -1,0 +1,1 @@
+"""Captioned pictures: the emoji, their split, their TFRecords."""

@@ -1,0 +1,85 @@
+"""The parameters of generation: their defaults and the rules they must keep."""
+
+# B batch
+
+import dataclasses
+from collections.abc import Callable
+
+import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """One parameter that every row has.
+
+    Attributes:
+        name: its name in Python, in the SavedModel and on the command line.
+        dtype: of its tensor [B].
+        default: value where the user gives none.
+        requirement: the rule in words, or `None` where every value will do.
+        holds: tells of a tensor [B] which rows keep the rule.
+    """
+
+    name: str
+    dtype: tf.DType
+    default: float | int
+    requirement: str | None = None
+    holds: Callable[[tf.Tensor], tf.Tensor] = tf.ones_like
+
+
+# NaN fails each comparison, so every rule rejects it; infinities are named apart.
+PARAMETERS = (
+    Parameter("seed", tf.int64, 0),
+    Parameter(
+        "guidance_scale",
+        tf.float32,
+        10.0,
+        "a finite number of at least 0",
+        lambda x_B: tf.math.is_finite(x_B) & (x_B >= 0.0),
+    ),
+    Parameter(
+        "temperature",
+        tf.float32,
+        1.0,
+        "a finite number above 0",
+        lambda x_B: tf.math.is_finite(x_B) & (x_B > 0.0),
+    ),
+    Parameter("top_k", tf.int32, 50, "0 (off) or more", lambda x_B: x_B >= 0),
+    Parameter(
+        "top_p",
+        tf.float32,
+        1.0,
+        "above 0 and at most 1 (off)",
+        lambda x_B: (x_B > 0.0) & (x_B <= 1.0),
+    ),
+)
+
+
+def replace_faulty_rows(
+    inputs: dict[str, tf.Tensor],
+) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    """Replaces parameters that break a rule by their default and describes them.
+
+    Args:
+        inputs: tensors [B] by name, every parameter among them.
+
+    Returns:
+        The inputs with defaults in place of faults, and the texts [B] that tell them:
+        empty for good rows.
+    """
+    inputs = dict(inputs)
+    texts = []
+    for parameter in PARAMETERS:
+        if parameter.requirement is None:
+            continue
+        x_B = inputs[parameter.name]
+        holds_B = parameter.holds(x_B)
+        # `shortest` is the %g of floats: "-1", not "-1.000000".
+        value_B = tf.strings.as_string(x_B, shortest=x_B.dtype.is_floating)
+        text_B = tf.strings.join(
+            [f"`{parameter.name}` must be {parameter.requirement}. Received: ", value_B]
+        )
+        texts.append(tf.where(holds_B, "", text_B))
+        default = tf.constant(parameter.default, x_B.dtype)
+        inputs[parameter.name] = tf.where(holds_B, x_B, default)
+    return inputs, tf.strings.strip(tf.strings.join(texts, separator=" "))

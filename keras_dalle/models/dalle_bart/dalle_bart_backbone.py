@@ -1,0 +1,355 @@
+"""The sequence-to-sequence transformer of DALL·E mini and DALL·E Mega."""
+
+# B batch, S text tokens, T image tokens, D width, V image vocabulary + 1,
+# L image length, N heads, H head width, G tiles, R rows of a tile
+
+import keras
+from keras import ops
+from keras_hub.layers import PositionEmbedding
+from keras_hub.models import Backbone
+
+from keras_dalle.layers.attention import write_slice
+from keras_dalle.layers.norms import make_norm
+from keras_dalle.layers.row_stable import Dense, RowTiles
+from keras_dalle.layers.transformer import (
+    ImageDecoderLayer,
+    TextEncoderLayer,
+    padding_mask_to_attention_mask,
+)
+
+
+@keras.saving.register_keras_serializable(package="keras_dalle")
+class DalleBartBackbone(Backbone):
+    """BART as DALL·E mini and Mega have it: text tokens in, image tokens out.
+
+    An encoder reads the prompt; a causal decoder with cross-attention predicts a
+    grid of VQGAN codes, row by row. NormFormer norms, gated linear units, no
+    biases in dense layers, separate embeddings for text and image, learned
+    absolute positions, and an image head that is not tied to the embedding.
+
+    Image embedding and head have one row more than the vocabulary, as in the
+    original, so that the default start token has a place.
+
+    Args:
+        vocabulary_size: number of text tokens.
+        image_vocabulary_size: number of image tokens.
+        num_encoder_layers: number of encoder layers.
+        num_decoder_layers: number of decoder layers.
+        num_heads: number of attention heads in every layer.
+        hidden_dim: width of the model, divisible by `num_heads`.
+        encoder_intermediate_dim: width inside the encoder's feed-forward blocks.
+        decoder_intermediate_dim: width inside the decoder's feed-forward blocks.
+        max_text_length: number of text positions.
+        image_length: number of image positions.
+        decoder_start_token_id: token before the first image token; defaults to
+            `image_vocabulary_size`.
+        dropout: rate after the embeddings and on each residual branch.
+        init_std: standard deviation of the initial embeddings and kernels.
+        dtype: dtype policy or its name, e.g. `"mixed_bfloat16"`.
+        **kwargs: of `keras_hub.models.Backbone`.
+
+    Inputs, a dictionary:
+        encoder_token_ids: int `[B, S]`, S at most `max_text_length`.
+        encoder_padding_mask: `[B, S]`, 1 for real tokens, 0 for padding.
+        decoder_token_ids: int `[B, T]`, T at most `image_length`: the image tokens
+            shifted right, so the first is `decoder_start_token_id`.
+
+    Outputs, a dictionary:
+        encoder_sequence_output: `[B, S, D]`.
+        decoder_sequence_output: `[B, T, D]`.
+        logits: `[B, T, image_vocabulary_size + 1]`.
+
+    Raises:
+        ValueError: `hidden_dim` is not divisible by `num_heads`.
+
+    Example:
+    ```python
+    import numpy as np
+    from keras_dalle.models import DalleBartBackbone
+
+    backbone = DalleBartBackbone(
+        vocabulary_size=100,
+        image_vocabulary_size=64,
+        num_encoder_layers=2,
+        num_decoder_layers=2,
+        num_heads=4,
+        hidden_dim=32,
+        encoder_intermediate_dim=48,
+        decoder_intermediate_dim=48,
+        max_text_length=8,
+        image_length=16,
+    )
+    outputs = backbone(
+        {
+            "encoder_token_ids": np.array([[0, 42, 7, 2, 1, 1, 1, 1]]),
+            "encoder_padding_mask": np.array([[1, 1, 1, 1, 0, 0, 0, 0]]),
+            "decoder_token_ids": np.array([[64, 3, 14, 15]]),
+        }
+    )
+    outputs["logits"].shape  # (1, 4, 65)
+    ```
+    """
+
+    def __init__(
+        self,
+        vocabulary_size,
+        image_vocabulary_size,
+        num_encoder_layers,
+        num_decoder_layers,
+        num_heads,
+        hidden_dim,
+        encoder_intermediate_dim,
+        decoder_intermediate_dim,
+        max_text_length=64,
+        image_length=256,
+        decoder_start_token_id=None,
+        dropout=0.0,
+        init_std=0.02,
+        dtype=None,
+        **kwargs,
+    ):
+        if hidden_dim % num_heads:
+            raise ValueError(
+                f"`hidden_dim` (={hidden_dim}) must be divisible by `num_heads` "
+                f"(={num_heads})."
+            )
+
+        def initializer():
+            return keras.initializers.RandomNormal(stddev=init_std)
+
+        # === Layers ===
+        self.text_token_embedding = keras.layers.Embedding(
+            vocabulary_size,
+            hidden_dim,
+            embeddings_initializer=initializer(),
+            dtype=dtype,
+            name="text_token_embedding",
+        )
+        self.text_position_embedding = PositionEmbedding(
+            max_text_length,
+            initializer=initializer(),
+            dtype=dtype,
+            name="text_position_embedding",
+        )
+        self.text_embedding_norm = make_norm("scaled", dtype, "text_embedding_norm")
+        self.text_embedding_dropout = keras.layers.Dropout(
+            dropout, dtype=dtype, name="text_embedding_dropout"
+        )
+        self.encoder_layers = [
+            TextEncoderLayer(
+                num_heads,
+                encoder_intermediate_dim,
+                dropout=dropout,
+                kernel_initializer=initializer(),
+                dtype=dtype,
+                name=f"encoder_layer_{i}",
+            )
+            for i in range(num_encoder_layers)
+        ]
+        self.encoder_final_norm = make_norm("unscaled", dtype, "encoder_final_norm")
+        self.image_token_embedding = keras.layers.Embedding(
+            image_vocabulary_size + 1,
+            hidden_dim,
+            embeddings_initializer=initializer(),
+            dtype=dtype,
+            name="image_token_embedding",
+        )
+        self.image_position_embedding = PositionEmbedding(
+            image_length,
+            initializer=initializer(),
+            dtype=dtype,
+            name="image_position_embedding",
+        )
+        self.image_embedding_norm = make_norm("scaled", dtype, "image_embedding_norm")
+        self.image_embedding_dropout = keras.layers.Dropout(
+            dropout, dtype=dtype, name="image_embedding_dropout"
+        )
+        self.decoder_layers = [
+            ImageDecoderLayer(
+                num_heads,
+                decoder_intermediate_dim,
+                dropout=dropout,
+                kernel_initializer=initializer(),
+                dtype=dtype,
+                name=f"decoder_layer_{i}",
+            )
+            for i in range(num_decoder_layers)
+        ]
+        self.decoder_final_norm = make_norm("unscaled", dtype, "decoder_final_norm")
+        self.image_head = Dense(
+            image_vocabulary_size + 1,
+            kernel_initializer=initializer(),
+            dtype=dtype,
+            name="image_head",
+        )
+
+        # === Functional Model ===
+        encoder_token_ids = keras.Input(
+            (None,), dtype="int32", name="encoder_token_ids"
+        )
+        encoder_padding_mask = keras.Input(
+            (None,), dtype="int32", name="encoder_padding_mask"
+        )
+        decoder_token_ids = keras.Input(
+            (None,), dtype="int32", name="decoder_token_ids"
+        )
+        x_BSD = self.encode(encoder_token_ids, encoder_padding_mask)
+        x_BTD = self.image_embedding_norm(self._embed_image(decoder_token_ids))
+        x_BTD = self.image_embedding_dropout(x_BTD)
+        for layer in self.decoder_layers:
+            x_BTD = layer(x_BTD, x_BSD, encoder_padding_mask)
+        x_BTD = self.decoder_final_norm(x_BTD)
+        super().__init__(
+            inputs={
+                "encoder_token_ids": encoder_token_ids,
+                "encoder_padding_mask": encoder_padding_mask,
+                "decoder_token_ids": decoder_token_ids,
+            },
+            outputs={
+                "encoder_sequence_output": x_BSD,
+                "decoder_sequence_output": x_BTD,
+                "logits": self.image_head(x_BTD),
+            },
+            dtype=dtype,
+            **kwargs,
+        )
+
+        # === Config ===
+        if decoder_start_token_id is None:
+            decoder_start_token_id = image_vocabulary_size
+        self.vocabulary_size = vocabulary_size
+        self.image_vocabulary_size = image_vocabulary_size
+        self.num_encoder_layers = num_encoder_layers
+        self.num_decoder_layers = num_decoder_layers
+        self.num_heads = num_heads
+        self.hidden_dim = hidden_dim
+        self.encoder_intermediate_dim = encoder_intermediate_dim
+        self.decoder_intermediate_dim = decoder_intermediate_dim
+        self.max_text_length = max_text_length
+        self.image_length = image_length
+        self.decoder_start_token_id = decoder_start_token_id
+        self.dropout = dropout
+        self.init_std = init_std
+
+    def encode(self, token_ids, padding_mask, row_stable=False):
+        """Runs the text encoder alone.
+
+        Args:
+            token_ids: int `[B, S]`.
+            padding_mask: `[B, S]`, 1 for real tokens.
+            row_stable: multiply each row on its own, so that a row's result is
+                the same bits in any batch. See `keras_dalle.layers.row_stable.Dense`.
+
+        Returns:
+            `[B, S, D]`, after the final norm.
+        """
+        x_BSD = self.text_token_embedding(token_ids)
+        x_BSD = x_BSD + self.text_position_embedding(x_BSD)
+        x_BSD = self.text_embedding_dropout(self.text_embedding_norm(x_BSD))
+        for layer in self.encoder_layers:
+            x_BSD = layer(x_BSD, padding_mask, row_stable=row_stable)
+        return self.encoder_final_norm(x_BSD)
+
+    def _embed_image(self, token_ids, position=0):
+        x_BTD = self.image_token_embedding(token_ids)
+        return x_BTD + self.image_position_embedding(x_BTD, start_index=position)
+
+    def empty_self_attention_cache(self, batch_size):
+        """A cache for `decode_step` before the first token.
+
+        Args:
+            batch_size: B, an int or a scalar tensor.
+
+        Returns:
+            One pair (keys, values) of zeros `[B, N, L, H]` a decoder layer.
+        """
+        shape = (
+            batch_size,
+            self.num_heads,
+            self.image_length,
+            self.hidden_dim // self.num_heads,
+        )
+        return [
+            (ops.zeros(shape, self.compute_dtype), ops.zeros(shape, self.compute_dtype))
+            for _ in range(self.num_decoder_layers)
+        ]
+
+    def cross_attention_cache(self, encoder_sequence):
+        """The keys and values of the text, made once for all image tokens.
+
+        Args:
+            encoder_sequence: `[B, S, D]` from `encode`.
+
+        Returns:
+            One pair (keys, values) of `[B, N, S, H]` a decoder layer.
+        """
+        return [
+            layer.cross_attention.keys_values(encoder_sequence, row_stable=True)
+            for layer in self.decoder_layers
+        ]
+
+    def decode_step(
+        self,
+        token_ids,
+        position,
+        self_attention_cache,
+        cross_attention_cache,
+        encoder_padding_mask,
+        write=write_slice,
+    ):
+        """Predicts the tokens after some image tokens, given their predecessors.
+
+        Args:
+            token_ids: int `[B, T]`, usually T = 1: consecutive decoder inputs.
+            position: scalar int, the position of the first of them.
+            self_attention_cache: as of `empty_self_attention_cache`, filled up to
+                `position`.
+            cross_attention_cache: from `cross_attention_cache`.
+            encoder_padding_mask: `[B, S]`, 1 for real tokens.
+            write: how a cache is written, `write(cache, new, position)`.
+
+        Returns:
+            `(logits [B, T, V], self_attention_cache)`. A row's logits are the same
+            bits in any batch.
+        """
+        batch_size, length = ops.shape(token_ids)
+        query_T = position + ops.arange(length)
+        self_mask = query_T[:, None] >= ops.arange(self.image_length)[None, :]
+        masks = self_mask, padding_mask_to_attention_mask(encoder_padding_mask)
+        tiles = RowTiles(batch_size, length)
+        x_GRD = tiles.split(self._embed_image(token_ids, position))
+        x_GRD = self.image_embedding_norm(x_GRD)
+        updated = []
+        for layer, self_cache, cross_cache in zip(
+            self.decoder_layers,
+            self_attention_cache,
+            cross_attention_cache,
+            strict=True,
+        ):
+            x_GRD, self_cache = layer.decode_step(
+                x_GRD, tiles, position, self_cache, cross_cache, masks, write
+            )
+            updated.append(self_cache)
+        logits_GRV = self.image_head(self.decoder_final_norm(x_GRD), row_stable=True)
+        return tiles.join(logits_GRV), updated
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            {
+                "vocabulary_size": self.vocabulary_size,
+                "image_vocabulary_size": self.image_vocabulary_size,
+                "num_encoder_layers": self.num_encoder_layers,
+                "num_decoder_layers": self.num_decoder_layers,
+                "num_heads": self.num_heads,
+                "hidden_dim": self.hidden_dim,
+                "encoder_intermediate_dim": self.encoder_intermediate_dim,
+                "decoder_intermediate_dim": self.decoder_intermediate_dim,
+                "max_text_length": self.max_text_length,
+                "image_length": self.image_length,
+                "decoder_start_token_id": self.decoder_start_token_id,
+                "dropout": self.dropout,
+                "init_std": self.init_std,
+            }
+        )
+        return config

@@ -1,0 +1,321 @@
+"""DALL·E mini as a Keras task: captions and pictures in `fit`, prompts in `generate`."""
+
+# B batch, S text tokens, T image tokens, V image vocabulary + 1, H height, W width
+
+import secrets
+
+import keras
+import keras_hub
+import numpy as np
+import tensorflow as tf
+
+from keras_dalle.generation.decoding import generate_image_tokens
+from keras_dalle.generation.parameters import PARAMETERS, replace_faulty_rows
+from keras_dalle.layers.blank_caption import BlankCaptionDropout
+from keras_dalle.layers.shift_right import ShiftRight
+from keras_dalle.models.dalle_bart.dalle_bart_backbone import DalleBartBackbone
+from keras_dalle.models.dalle_bart.dalle_bart_text_to_image_preprocessor import (
+    DalleBartTextToImagePreprocessor,
+)
+
+_MAX_ROWS_AT_ONCE = 64
+
+
+@keras.saving.register_keras_serializable(package="keras_dalle")
+class DalleBartTextToImage(keras_hub.models.TextToImage):
+    """DALL·E mini: trains on captioned pictures, draws pictures for prompts.
+
+    `fit`, `evaluate` and `predict` take dictionaries with `captions` (strings) and
+    either `images` (uint8 [B, H, W, 3], which the VQGAN turns into tokens in the input
+    pipeline) or `image_tokens` (int [B, T]).
+
+    Args:
+        backbone: a `DalleBartBackbone`.
+        preprocessor: a `DalleBartTextToImagePreprocessor`, or `None` for inputs that
+            are preprocessed already.
+        vqgan: a `VQGANBackbone`, which is not trained here, or `None` to train on image
+            tokens alone.
+        blank_caption_rate: float. Share of the captions that training blanks, so that
+            guidance works.
+
+    Example:
+    ```python
+    text_to_image = keras_dalle.models.DalleBartTextToImage.from_preset("emoji_tiny")
+    image = text_to_image.generate("red heart", seed=0)  # uint8 [64, 64, 3]
+    images = text_to_image.generate(["red heart", "sun"], num_images=4)
+
+    text_to_image.compile(optimizer=keras.optimizers.AdamW(1e-4))
+    text_to_image.fit(
+        {"captions": ["red heart", "sun"], "images": images[:, 0]}, batch_size=2
+    )
+    ```
+    """
+
+    backbone_cls = DalleBartBackbone
+    preprocessor_cls = DalleBartTextToImagePreprocessor
+
+    def __init__(
+        self,
+        backbone,
+        preprocessor=None,
+        vqgan=None,
+        blank_caption_rate=0.0,
+        **kwargs,
+    ):
+        # === Layers ===
+        self.backbone = backbone
+        self.preprocessor = preprocessor
+        self.blank_captions = BlankCaptionDropout(
+            blank_caption_rate, name="blank_captions"
+        )
+        self.shift_right = ShiftRight(
+            backbone.decoder_start_token_id, name="shift_right"
+        )
+
+        # === Functional Model ===
+        inputs = {
+            "encoder_token_ids": keras.Input(
+                (None,), dtype="int32", name="encoder_token_ids"
+            ),
+            "encoder_padding_mask": keras.Input(
+                (None,), dtype="int32", name="encoder_padding_mask"
+            ),
+            "image_tokens": keras.Input((None,), dtype="int32", name="image_tokens"),
+        }
+        token_ids, padding_mask = self.blank_captions(
+            inputs["encoder_token_ids"], inputs["encoder_padding_mask"]
+        )
+        outputs = backbone(
+            {
+                "encoder_token_ids": token_ids,
+                "encoder_padding_mask": padding_mask,
+                "decoder_token_ids": self.shift_right(inputs["image_tokens"]),
+            }
+        )
+        super().__init__(inputs=inputs, outputs=outputs["logits"], **kwargs)
+
+        # === Config ===
+        self.vqgan = vqgan
+        if vqgan is not None:
+            vqgan.trainable = False
+        self.blank_caption_rate = blank_caption_rate
+
+    def compile(self, optimizer="auto", loss="auto", *, metrics="auto", **kwargs):
+        """Configures training.
+
+        Args:
+            optimizer: `"auto"` is AdamW at 1e-4; else as `keras.Model.compile`.
+            loss: `"auto"` is the mean cross-entropy over all image positions, as the
+                original trains.
+            metrics: `"auto"` is accuracy a token and perplexity.
+            **kwargs: as `keras.Model.compile`.
+        """
+        if optimizer == "auto":
+            optimizer = keras.optimizers.AdamW(1e-4)
+        if loss == "auto":
+            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        if metrics == "auto":
+            metrics = [
+                keras.metrics.SparseCategoricalAccuracy(name="token_accuracy"),
+                keras_hub.metrics.Perplexity(from_logits=True, name="perplexity"),
+            ]
+        super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
+
+    def preprocess_samples(self, x, y=None, sample_weight=None):
+        if isinstance(x, dict) and "images" in x:
+            x = {**x, "image_tokens": self._image_tokens(x["images"])}
+            del x["images"]
+        return super().preprocess_samples(x, y, sample_weight)
+
+    def _image_tokens(self, images):
+        vqgan = self._require_vqgan("Training on `images`")
+        size = vqgan.image_size
+        if tuple(images.shape[1:]) != (size, size, 3) or images.dtype != tf.uint8:
+            raise ValueError(
+                f"`images` must be uint8 [B, {size}, {size}, 3]. Received: "
+                f"{images.dtype} {tuple(images.shape)}. Resize them first."
+            )
+        return vqgan.encode_images(images)
+
+    def generate(
+        self,
+        inputs,
+        *,
+        num_images=1,
+        guidance_scale=10.0,
+        temperature=1.0,
+        top_k=50,
+        top_p=1.0,
+        seed=None,
+    ):
+        """Draws pictures.
+
+        A picture depends on its own prompt, parameters and seed alone: it is the same
+        in any batch.
+
+        Args:
+            inputs: a string, a list of strings, or a dictionary with `prompts` and,
+                if wanted, `negative_prompts`.
+            num_images: int. Pictures a prompt; picture i has the seed `seed + i`.
+            guidance_scale: float, or one a prompt. How far the prompt leads away from
+                the negative or blank one; 1 is off.
+            temperature: float, or one a prompt. Below 1 more alike, above 1 more varied.
+            top_k: int, or one a prompt. Draws among the k likeliest tokens; 0 is off.
+            top_p: float, or one a prompt. Draws among the likeliest tokens that reach
+                this probability together; 1 is off.
+            seed: int, or one a prompt. `None` draws one at random.
+
+        Returns:
+            uint8 [H, W, 3] for a string, [B, H, W, 3] for B prompts; with `num_images`
+            N above 1, [N, H, W, 3] and [B, N, H, W, 3].
+
+        Raises:
+            ValueError: a parameter is out of its range, or the model has no VQGAN.
+        """
+        if num_images < 1:
+            raise ValueError(f"`num_images` (={num_images}) must be at least 1.")
+        (prompts,), is_scalar = self._normalize_generate_inputs(_copied(inputs))
+        rows = _rows_of(
+            prompts["prompts"],
+            prompts["negative_prompts"],
+            num_images=num_images,
+            seed=secrets.randbits(31) if seed is None else seed,
+            guidance_scale=guidance_scale,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+        )
+        images = self._generate_in_batches(rows)
+        if num_images > 1:
+            images = images.reshape(-1, num_images, *images.shape[1:])
+        return images[0] if is_scalar else images
+
+    def _generate_in_batches(self, rows):
+        generate_rows = self.make_generate_function()
+        count = len(rows["prompt"])
+        batches = [
+            generate_rows(
+                **{name: x[i : i + _MAX_ROWS_AT_ONCE] for name, x in rows.items()}
+            )["images"].numpy()
+            for i in range(0, count, _MAX_ROWS_AT_ONCE)
+        ]
+        size = self._require_vqgan("Generation").image_size
+        return np.concatenate([np.zeros((0, size, size, 3), np.uint8), *batches])
+
+    def make_generate_function(self):
+        """`generate_rows` as one graph for every batch size."""
+        if self.generate_function is None:
+            text = tf.TensorSpec([None], tf.string)
+            specs = {p.name: tf.TensorSpec([None], p.dtype) for p in PARAMETERS}
+            self.generate_function = tf.function(
+                self.generate_rows, reduce_retracing=True
+            )
+            self.generate_function.get_concrete_function(
+                prompt=text, negative_prompt=text, **specs
+            )
+        return self.generate_function
+
+    def generate_rows(
+        self,
+        prompt,
+        negative_prompt,
+        seed,
+        guidance_scale,
+        temperature,
+        top_k,
+        top_p,
+    ):
+        """What `generate` and the SavedModel run, on tensors of shape [B].
+
+        Args:
+            prompt, negative_prompt: string [B].
+            seed: int64 [B].
+            guidance_scale, temperature, top_p: float32 [B].
+            top_k: int32 [B].
+
+        Returns:
+            A dictionary: `images` uint8 [B, H, W, 3] and `image_tokens` int32 [B, T].
+        """
+        vqgan = self._require_vqgan("Generation")
+        positive = self.preprocessor.generate_preprocess(prompt)
+        negative = self.preprocessor.generate_preprocess(negative_prompt)
+        tokens_BT = generate_image_tokens(
+            self.backbone,
+            positive["encoder_token_ids"],
+            positive["encoder_padding_mask"],
+            negative["encoder_token_ids"],
+            negative["encoder_padding_mask"],
+            codebook_size=vqgan.codebook_size,
+            seed=seed,
+            guidance_scale=guidance_scale,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+        )
+        # Row by row: a convolution over a batch adds up in another order than over one
+        # picture, and a pixel could then depend on the neighbours.
+        size = vqgan.image_size
+        images_BHWC = tf.map_fn(
+            lambda tokens_T: vqgan.decode_images(tokens_T[None])[0],
+            tokens_BT,
+            fn_output_signature=tf.TensorSpec([size, size, 3], tf.uint8),
+        )
+        return {"images": images_BHWC, "image_tokens": tokens_BT}
+
+    def _require_vqgan(self, purpose):
+        if self.vqgan is None:
+            raise ValueError(
+                f"{purpose} needs a VQGAN. Pass `vqgan=VQGANBackbone.from_preset(...)` "
+                "to `DalleBartTextToImage` or to its `from_preset`."
+            )
+        return self.vqgan
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            {
+                "vqgan": keras.saving.serialize_keras_object(self.vqgan),
+                "blank_caption_rate": self.blank_caption_rate,
+            }
+        )
+        return config
+
+    @classmethod
+    def from_config(cls, config):
+        if isinstance(config.get("vqgan"), dict):
+            vqgan = keras.saving.deserialize_keras_object(config["vqgan"])
+            config = {**config, "vqgan": vqgan}
+        return super().from_config(config)
+
+
+def _copied(inputs):
+    return dict(inputs) if isinstance(inputs, dict) else inputs
+
+
+def _rows_of(prompts, negative_prompts, num_images, **parameters):
+    """One row a picture: tensors [B * num_images] by name, their rules checked."""
+    count = len(prompts)
+
+    def repeated(name, values, dtype):
+        values_B = np.array(values, dtype=object if dtype == tf.string else None)
+        if values_B.ndim and len(values_B) != count:
+            raise ValueError(
+                f"`{name}` must be one value, or one a prompt (={count}). Received: "
+                f"{len(values_B)} values."
+            )
+        values_B = np.broadcast_to(values_B, [count])
+        return tf.constant(np.repeat(values_B, num_images), dtype)
+
+    rows = {
+        "prompt": repeated("prompts", prompts, tf.string),
+        "negative_prompt": repeated("negative_prompts", negative_prompts, tf.string),
+    }
+    for parameter in PARAMETERS:
+        value = parameters[parameter.name]
+        rows[parameter.name] = repeated(parameter.name, value, parameter.dtype)
+    rows["seed"] += np.tile(np.arange(num_images), count)
+    rows, faults_B = replace_faulty_rows(rows)
+    faults = [fault.decode() for fault in faults_B.numpy() if fault]
+    if faults:
+        raise ValueError(faults[0])
+    return rows

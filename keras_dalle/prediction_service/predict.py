@@ -1,0 +1,82 @@
+"""The Predict call: from request protos through the session to response protos."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow_serving.apis import predict_pb2
+
+from keras_dalle.prediction_service import errors
+from keras_dalle.prediction_service.servables import Servable
+from keras_dalle.prediction_service.session import parse_tensor
+
+
+def predict(
+    servable: Servable, request: predict_pb2.PredictRequest, timeout_ms: int = 0
+) -> predict_pb2.PredictResponse:
+    """Answers a Predict request, checking it in the order of the stock server.
+
+    Args:
+        servable: The model that the request's spec resolved to.
+        request: The request; an empty signature name means `serving_default`.
+        timeout_ms: Milliseconds until the caller's deadline; 0 for none.
+
+    Raises:
+        ServingError: With the stock server's code and text.
+    """
+    signature_name = (
+        request.model_spec.signature_name
+        or tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
+    )
+    if signature_name not in servable.session.signatures:
+        raise errors.unknown_signature(signature_name)
+    signature = servable.session.signatures[signature_name]
+    feeds = _feeds(signature, request.inputs)
+    aliases = _output_aliases(signature, list(request.output_filter))
+    try:
+        arrays = servable.session.run(
+            feeds, [signature.outputs[alias].name for alias in aliases], timeout_ms
+        )
+    except tf.errors.OpError as error:
+        raise errors.from_tensorflow(error) from error
+
+    response = predict_pb2.PredictResponse()
+    response.model_spec.name = request.model_spec.name
+    response.model_spec.signature_name = signature_name
+    response.model_spec.version.value = servable.version
+    for alias, array in zip(aliases, arrays, strict=True):
+        response.outputs[alias].CopyFrom(tf.make_tensor_proto(array))
+    return response
+
+
+def _feeds(
+    signature: meta_graph_pb2.SignatureDef, inputs: Mapping
+) -> dict[str, np.ndarray]:
+    expected, defaults = signature.inputs, signature.defaults
+    if len(inputs) > len(expected) or (len(inputs) < len(expected) and not defaults):
+        raise errors.wrong_input_count(inputs, expected)
+    feeds = {}
+    for alias, info in expected.items():
+        if alias not in inputs and alias not in defaults:
+            raise errors.missing_input(alias, info.name, inputs, defaults)
+        proto = inputs[alias] if alias in inputs else defaults[alias]
+        try:
+            feeds[info.name] = parse_tensor(proto)
+        except ValueError as error:
+            raise errors.tensor_parsing_error(alias) from error
+    if any(alias not in expected for alias in inputs):
+        used = [alias for alias in inputs if alias in expected]
+        raise errors.unknown_input(used, inputs)
+    return feeds
+
+
+def _output_aliases(
+    signature: meta_graph_pb2.SignatureDef, output_filter: list[str]
+) -> list[str]:
+    for position, alias in enumerate(output_filter):
+        if alias not in signature.outputs:
+            raise errors.unknown_output(alias, signature.outputs)
+        if alias in output_filter[:position]:
+            raise errors.duplicate_output(alias)
+    return output_filter or list(signature.outputs)

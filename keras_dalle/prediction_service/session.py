@@ -1,0 +1,91 @@
+"""TensorFlow's C++ session over a SavedModel, as the stock server holds one.
+
+All private TensorFlow API of the prediction service is in this file. `Session.run`
+rewrites errors on their way (a wrong dtype becomes INTERNAL) and takes no feeds by
+name from a signature; the entry below it gives the C++ code and text unchanged.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow.python.client import pywrap_tf_session
+
+
+class SavedModelSession:
+    """A session with the variables and tables of one SavedModel. Thread-safe.
+
+    Args:
+        path: A version's folder, with `saved_model.pb`.
+
+    Raises:
+        tf.errors.OpError, OSError: The folder does not hold a whole SavedModel.
+    """
+
+    def __init__(self, path: str | Path):
+        self._graph = tf.Graph()
+        # A GPU is shared with whoever exported the model in the same minute.
+        config = tf.compat.v1.ConfigProto()
+        config.gpu_options.allow_growth = True
+        self._session = tf.compat.v1.Session(graph=self._graph, config=config)
+        with self._graph.as_default():
+            self._meta_graph = tf.compat.v1.saved_model.load(
+                self._session, [tf.saved_model.SERVING], str(path)
+            )
+        self._graph.finalize()
+        self._session._extend_graph()
+
+    @property
+    def signatures(self) -> Mapping[str, meta_graph_pb2.SignatureDef]:
+        return self._meta_graph.signature_def
+
+    def run(
+        self,
+        feeds: Mapping[str, np.ndarray],
+        fetches: Sequence[str],
+        timeout_ms: int = 0,
+    ) -> list[np.ndarray]:
+        """Runs the graph.
+
+        Args:
+            feeds: Arrays by tensor name, as signatures have them ("seed:0").
+            fetches: Tensor names.
+            timeout_ms: Milliseconds after which the run is stopped; 0 for never.
+
+        Raises:
+            tf.errors.OpError: With the C++ session's own code and text.
+        """
+        options = tf.compat.v1.RunOptions(timeout_in_ms=timeout_ms)
+        buffer = pywrap_tf_session.TF_NewBufferFromString(options.SerializeToString())
+        try:
+            return pywrap_tf_session.TF_SessionRun_wrapper(
+                self._session._session,
+                buffer,
+                {self._output(name): array for name, array in feeds.items()},
+                [self._output(name) for name in fetches],
+                [],
+                None,
+            )
+        finally:
+            pywrap_tf_session.TF_DeleteBuffer(buffer)
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _output(self, tensor_name: str) -> object:
+        return self._graph.get_tensor_by_name(tensor_name)._as_tf_output()
+
+
+def parse_tensor(proto: tensor_pb2.TensorProto) -> np.ndarray:
+    """The tensor of a proto, by the same C++ `Tensor::FromProto` as the stock server.
+
+    Raises:
+        ValueError: The proto does not describe a tensor.
+    """
+    try:
+        return tf.io.parse_tensor(proto.SerializeToString(), proto.dtype).numpy()
+    except (tf.errors.OpError, TypeError) as error:
+        raise ValueError(f"Not a tensor: {error}") from error

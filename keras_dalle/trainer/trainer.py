@@ -1,0 +1,75 @@
+"""Runs a recipe: `model.fit` with progress, TensorBoard, samples and resuming."""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_dalle.trainer.checkpointing import RunCheckpoints
+
+
+@dataclasses.dataclass
+class TrainingRun:
+    """What a recipe builds: a compiled model, its data and how long to train it.
+
+    Attributes:
+        model: a compiled and built `keras.Model`.
+        training_data: the step to start from -> an endless `tf.data.Dataset`.
+        validation_data: passed to `fit`, or `None`.
+        epochs: number of epochs.
+        steps_per_epoch: number of steps an epoch.
+        callbacks: callbacks beside those of `train`.
+        save: writes the trained model's preset to a folder.
+    """
+
+    model: keras.Model
+    training_data: Callable[[int], tf.data.Dataset]
+    epochs: int
+    steps_per_epoch: int
+    save: Callable[[Path], None]
+    validation_data: Any = None
+    callbacks: list[keras.callbacks.Callback] = dataclasses.field(default_factory=list)
+
+
+def train(run: TrainingRun, directory: str | os.PathLike) -> Path:
+    """Trains, or goes on with a run that was stopped, and saves the preset.
+
+    The folder holds `checkpoints/`, `tensorboard/`, `samples/`, `history.csv` and, at
+    the end, `preset/`. Called again on the same folder, it resumes after the last
+    finished epoch, with the batches that an uninterrupted run would see.
+
+    Args:
+        run: what a recipe built.
+        directory: the run's folder.
+
+    Returns:
+        The folder of the preset.
+    """
+    directory = Path(directory)
+    checkpoints = RunCheckpoints(run.model, directory / "checkpoints")
+    first_epoch = checkpoints.restore()
+    if first_epoch:
+        print(f"Resuming after epoch {first_epoch} of {run.epochs}.")
+    run.model.fit(
+        run.training_data(first_epoch * run.steps_per_epoch),
+        epochs=run.epochs,
+        initial_epoch=first_epoch,
+        steps_per_epoch=run.steps_per_epoch,
+        validation_data=run.validation_data,
+        shuffle=False,
+        verbose=1 if sys.stdout.isatty() else 2,
+        callbacks=[
+            *run.callbacks,
+            keras.callbacks.TensorBoard(directory / "tensorboard"),
+            keras.callbacks.CSVLogger(directory / "history.csv", append=True),
+            checkpoints,
+        ],
+    )
+    preset = directory / "preset"
+    run.save(preset)
+    return preset

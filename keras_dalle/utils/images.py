@@ -1,0 +1,135 @@
+"""Grids of pictures with labels, and saving pictures."""
+
+# N pictures, H height, W width
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+_MARGIN = 8
+_LABEL_WIDTH = 120  # the least: narrower columns break most words
+_FONT_SIZE = 13
+_LINE_HEIGHT = 16
+
+
+def image_grid(
+    images: np.ndarray,
+    columns: int | None = None,
+    labels: Sequence[str] | None = None,
+) -> Image.Image:
+    """Draws pictures row by row on white, each with its label under it.
+
+    Args:
+        images: uint8 [N, H, W, 3].
+        columns: Pictures a row. About the square root of N if `None`.
+        labels: [N] texts, wrapped to the width of a column.
+
+    Raises:
+        ValueError: Wrong shape or type, or not one label a picture.
+    """
+    _check_images(images)
+    if labels is not None and len(labels) != len(images):
+        raise ValueError(
+            f"`labels` must have one text a picture ({len(images)}). "
+            f"Received: {len(labels)}"
+        )
+    height, width = images.shape[1:3]
+    column_width = width if labels is None else max(width, _LABEL_WIDTH)
+    labels = [""] * len(images) if labels is None else labels
+    if columns is None:
+        columns = math.ceil(math.sqrt(len(images)))
+    if columns < 1:
+        raise ValueError(f"`columns` must be positive. Received: {columns}")
+    texts = [_wrap(label, column_width) for label in labels]
+    rows = [
+        range(i, min(i + columns, len(images))) for i in range(0, len(images), columns)
+    ]
+    label_heights = [_LINE_HEIGHT * max(len(texts[i]) for i in row) for row in rows]
+    grid = Image.new(
+        "RGB",
+        (
+            _MARGIN + min(columns, len(images)) * (column_width + _MARGIN),
+            _MARGIN + sum(height + lines + _MARGIN for lines in label_heights),
+        ),
+        "white",
+    )
+    top = _MARGIN
+    for row, label_height in zip(rows, label_heights, strict=True):
+        for column, i in enumerate(row):
+            left = _MARGIN + column * (column_width + _MARGIN)
+            picture = Image.fromarray(images[i])
+            grid.paste(picture, (left + (column_width - width) // 2, top))
+            _draw_label(grid, texts[i], left + column_width // 2, top + height)
+        top += height + label_height + _MARGIN
+    return grid
+
+
+def save_image(image: Image.Image, path: str | Path) -> Path:
+    """Saves a picture in the format of the path's suffix, whole or not at all.
+
+    Args:
+        image: Any Pillow image.
+        path: File to write; missing folders are made.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: Pillow knows no format for the suffix.
+    """
+    path = Path(path)
+    image_format = Image.registered_extensions().get(path.suffix.lower())
+    if image_format not in Image.SAVE:
+        raise ValueError(
+            f"`path` must end in the suffix of a picture format, such as .png. "
+            f"Received: {path}"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        image.save(partial, format=image_format)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _check_images(images: np.ndarray) -> None:
+    shape = np.shape(images)
+    if len(shape) != 4 or shape[0] == 0 or shape[3] != 3:
+        raise ValueError(
+            f"`images` must have shape [N, H, W, 3] with N > 0. Received: {shape}"
+        )
+    if images.dtype != np.uint8:
+        raise ValueError(f"`images` must be uint8. Received: {images.dtype}")
+
+
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size=_FONT_SIZE)
+
+
+def _wrap(label: str, width: int) -> list[str]:
+    """Breaks a label into lines no wider than `width`, within a word if it must."""
+    font = _font()
+    lines: list[str] = []
+    for word in label.split():
+        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+            continue
+        lines.append("")
+        for character in word:
+            if lines[-1] and font.getlength(lines[-1] + character) > width:
+                lines.append("")
+            lines[-1] += character
+    return lines
+
+
+def _draw_label(grid: Image.Image, lines: list[str], centre: int, top: int) -> None:
+    draw = ImageDraw.Draw(grid)
+    for number, line in enumerate(lines):
+        place = (centre, top + number * _LINE_HEIGHT)
+        draw.text(place, line, fill="black", font=_font(), anchor="ma")

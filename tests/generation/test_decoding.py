@@ -1,0 +1,174 @@
+"""Generation of image tokens: rows alone or together, in a graph, in a SavedModel."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_dalle.generation.decoding import generate_image_tokens, write_in_place
+from keras_dalle.models.dalle_bart.dalle_bart_backbone import DalleBartBackbone
+
+CODES = 30
+ROWS = 5
+RNG = np.random.default_rng(0)
+MASK = (np.arange(16) < np.array([[2], [5], [9], [16], [3]])).astype("int32")
+NEGATIVE_MASK = np.tile(np.arange(16) < 2, (ROWS, 1)).astype("int32")
+ARGUMENTS = {
+    "token_ids": np.where(MASK, RNG.integers(3, 50, (ROWS, 16)), 1).astype("int32"),
+    "padding_mask": MASK,
+    "negative_token_ids": np.tile([0, 2] + [1] * 14, (ROWS, 1)).astype("int32"),
+    "negative_padding_mask": NEGATIVE_MASK,
+    "seed": np.array([7, -7, 2**62, 0, 7]),
+    "guidance_scale": np.array([10, 1, 3, 0, 10], "float32"),
+    "temperature": np.array([1, 0.7, 1.2, 1, 1], "float32"),
+    "top_k": np.array([0, 10, 1, 25, 50], "int32"),
+    "top_p": np.array([1, 0.9, 1, 0.5, 1], "float32"),
+}
+
+
+def _backbone(dtype=None):
+    keras.utils.set_random_seed(0)
+    return DalleBartBackbone(
+        vocabulary_size=50,
+        image_vocabulary_size=CODES + 3,
+        num_encoder_layers=1,
+        num_decoder_layers=2,
+        num_heads=2,
+        hidden_dim=32,
+        encoder_intermediate_dim=40,
+        decoder_intermediate_dim=40,
+        max_text_length=16,
+        image_length=16,
+        init_std=0.5,
+        dtype=dtype,
+    )
+
+
+def _generator(backbone):
+    specs = {
+        name: tf.TensorSpec([None, *x.shape[1:]], x.dtype)
+        for name, x in ARGUMENTS.items()
+    }
+
+    @tf.function(input_signature=[specs])
+    def generate(arguments):
+        return generate_image_tokens(backbone, codebook_size=CODES, **arguments)
+
+    return generate
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return _backbone()
+
+
+@pytest.fixture(scope="module")
+def generate(backbone):
+    generator = _generator(backbone)
+
+    def rows(order):
+        return generator({n: tf.constant(x[order]) for n, x in ARGUMENTS.items()})
+
+    return rows
+
+
+@pytest.fixture(scope="module")
+def together(generate):
+    return generate(list(range(ROWS))).numpy()
+
+
+def test_tokens_are_image_codes(together):
+    assert together.shape == (ROWS, 16)
+    assert together.dtype == np.int32
+    assert together.min() >= 0 and together.max() < CODES
+    assert len(np.unique(together)) > 10
+
+
+def test_same_inputs_give_the_same_tokens(generate, together):
+    np.testing.assert_array_equal(generate(list(range(ROWS))), together)
+
+
+@pytest.mark.parametrize(
+    "order", [[0], [1], [2], [3], [4], [3, 1], [4, 3, 2, 1, 0], [2] * 9 + [0]]
+)
+def test_rows_depend_on_their_inputs_alone(generate, together, order):
+    np.testing.assert_array_equal(generate(order), together[order])
+
+
+def test_logits_are_the_same_bits_in_any_batch(backbone):
+    # The strict form of the test above, which a lucky draw could pass.
+    def first_logits(order):
+        token_ids, mask = (
+            tf.constant(ARGUMENTS[name][order])
+            for name in ("token_ids", "padding_mask")
+        )
+        encoded = backbone.encode(token_ids, mask, row_stable=True)
+        logits, _ = backbone.decode_step(
+            tf.fill([len(order), 1], 3),
+            0,
+            backbone.empty_self_attention_cache(len(order)),
+            backbone.cross_attention_cache(encoded),
+            mask,
+            write=write_in_place,
+        )
+        return logits.numpy()
+
+    expected = first_logits([0, 1, 2, 3, 4])
+    for order in ([0, 1], [4, 2, 3], [1] * 33):
+        np.testing.assert_array_equal(first_logits(order), expected[order])
+
+
+def test_no_rows(generate):
+    assert generate([]).shape == (0, 16)
+
+
+def test_matches_a_loop_without_cache(backbone, together):
+    # Row 2 is greedy (top_k = 1) at guidance 3.
+    tokens = together[2]
+    decoder_ids = np.concatenate([[backbone.decoder_start_token_id], tokens[:-1]])
+
+    def logits(prefix):
+        return backbone(
+            {
+                "encoder_token_ids": ARGUMENTS[f"{prefix}token_ids"][2:3],
+                "encoder_padding_mask": ARGUMENTS[f"{prefix}padding_mask"][2:3],
+                "decoder_token_ids": decoder_ids[None],
+            }
+        )["logits"].numpy()[0, :, :CODES]
+
+    guided = logits("negative_") + 3 * (logits("") - logits("negative_"))
+    np.testing.assert_array_equal(guided.argmax(axis=1), tokens)
+
+
+def test_saved_model(backbone, together, tmp_path):
+    module = tf.Module()
+    module.variables_of_backbone = [variable.value for variable in backbone.variables]
+    module.generate = _generator(backbone)
+    tf.saved_model.save(module, tmp_path)
+    loaded = tf.saved_model.load(tmp_path)
+    arguments = {name: tf.constant(x) for name, x in ARGUMENTS.items()}
+    for _ in range(2):  # The cache of one call must not leak into the next.
+        np.testing.assert_array_equal(loaded.generate(arguments), together)
+    ops = {
+        node.op
+        for function in loaded.generate.concrete_functions
+        for graph in [function.graph.as_graph_def()]
+        for node in [
+            *graph.node,
+            *(n for f in graph.library.function for n in f.node_def),
+        ]
+    }
+    assert not {op for op in ops if "Xla" in op or "PyFunc" in op}
+
+
+def test_mixed_bfloat16():
+    generate = _generator(_backbone("mixed_bfloat16"))
+    tokens = generate({name: tf.constant(x) for name, x in ARGUMENTS.items()})
+    assert tokens.numpy().max() < CODES
+
+
+def test_write_in_place():
+    new = np.arange(12.0, dtype="float32").reshape(2, 3, 1, 2)
+    written = write_in_place(tf.zeros((2, 3, 5, 2)), tf.constant(new), tf.constant(4))
+    np.testing.assert_array_equal(written[:, :, 4:], new)
+    assert not written[:, :, :4].numpy().any()

@@ -1,0 +1,75 @@
+import io
+
+import grpc
+import pytest
+from PIL import Image
+
+from keras_dalle.prediction_service.client import (
+    PredictionClient,
+    PredictionClientError,
+    RowError,
+)
+
+
+@pytest.fixture
+def client(target):
+    with PredictionClient(target, model_name="m", timeout=60) as client:
+        yield client
+
+
+def colour(png):
+    return Image.open(io.BytesIO(png)).convert("RGB").getpixel((0, 0))
+
+
+def test_rows_are_the_same_together_and_alone(client):
+    prompts = ["red", "a blue heart", "", "x" * 10_000]
+    together = client.generate(prompts, seed=3)
+    assert together == [client.generate([prompt], seed=3)[0] for prompt in prompts]
+    assert colour(together[0])[0] == 200
+
+
+def test_invalid_utf8_travels_as_it_is(client):
+    (png,) = client.generate([b"red \xff\xfe"])
+    assert png.startswith(b"\x89PNG")
+
+
+def test_parameters_may_differ_by_row(client):
+    first, second = client.generate(["red", "red"], seed=[1, 2], temperature=[1.0, 0.5])
+    assert client.generate(["red"], seed=2, temperature=0.5) == [second]
+    assert first != second
+
+
+def test_row_errors_name_the_row_and_keep_the_others(client):
+    with pytest.raises(RowError, match="1 of 2 rows failed: row 1: `temp") as error:
+        client.generate(["red", "red"], temperature=[1.0, -1.0])
+    assert list(error.value.errors) == [1]
+    assert colour(error.value.images[1]) == (255, 255, 255)
+    assert error.value.images[:1] == client.generate(["red"])
+
+
+def test_wrong_number_of_values(client):
+    with pytest.raises(ValueError, match="each of the 2 prompts"):
+        client.generate(["red", "blue"], seed=[1, 2, 3])
+
+
+def test_metadata_and_status(client):
+    assert set(client.metadata()) >= {"serving_default"}
+    assert client.status() == {12: "AVAILABLE"}
+
+
+def test_unreachable_server_is_named():
+    with (
+        PredictionClient("127.0.0.1:1") as client,
+        pytest.raises(PredictionClientError, match="127.0.0.1:1 answered UNAVAIL"),
+    ):
+        client.status()
+
+
+def test_refusal_carries_code_and_text(target):
+    with (
+        PredictionClient(target, model_name="x") as client,
+        pytest.raises(PredictionClientError) as error,
+    ):
+        client.generate(["red"])
+    assert error.value.code == grpc.StatusCode.NOT_FOUND
+    assert error.value.details == "Servable not found for request: Latest(x)"

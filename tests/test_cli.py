@@ -1,0 +1,274 @@
+import inspect
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from keras_dalle import demo
+from keras_dalle.cli import COMMANDS, app
+from keras_dalle.commands import client as client_command
+from keras_dalle.commands import export, generate, preset_names
+from keras_dalle.generation.parameters import PARAMETERS
+from keras_dalle.models.dalle_bart.dalle_bart_text_to_image import DalleBartTextToImage
+from keras_dalle.prediction_service.client import PredictionClient
+from tests.tiny_preset import tiny_task
+from tests.toy_task import ToyTask, export_toy
+
+SHIPPED_CONFIG = preset_names.CONFIG_FILE
+
+
+def run(*arguments):
+    # Typer's runner has a terminal of 80 columns, in which messages would be broken.
+    return CliRunner().invoke(app, [str(a) for a in arguments], env={"COLUMNS": "500"})
+
+
+def refusal(*arguments):
+    """The one message of a command that must fail."""
+    result = run(*arguments)
+    assert result.exit_code == 1, result.output
+    assert "Traceback" not in result.output
+    return result.stderr
+
+
+class GeneratingTask(ToyTask):
+    """A picture whose colour says with which prompt and seed it was asked for."""
+
+    def generate(self, inputs, *, num_images, seed, **parameters):
+        (prompt,) = inputs["prompts"]
+        picture = np.full([1, 8, 8, 3], (len(prompt) % 250, seed, 0), np.uint8)
+        if num_images == 1:
+            return picture
+        return np.repeat(picture[:, np.newaxis], num_images, axis=1)
+
+
+@pytest.fixture
+def preset(monkeypatch, tmp_path):
+    """A preset's folder, of which the commands load a toy."""
+    folder = tmp_path / "preset"
+    folder.mkdir()
+    (folder / SHIPPED_CONFIG).write_text("{}")
+    for module in (generate, export, demo):
+        monkeypatch.setattr(module, "load_task", lambda _: GeneratingTask())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def base_path(tmp_path_factory):
+    base_path = tmp_path_factory.mktemp("models")
+    export_toy(base_path)
+    return base_path
+
+
+@pytest.fixture(scope="module")
+def served_target(base_path):
+    with demo.served(base_path) as target:
+        yield target
+
+
+def test_help_imports_no_tensorflow():
+    code = (
+        "import sys\n"
+        "from typer.testing import CliRunner\n"
+        "from keras_dalle.cli import app\n"
+        "result = CliRunner().invoke(app, ['--help'])\n"
+        "assert result.exit_code == 0 and 'generate' in result.output\n"
+        "print(sorted({'tensorflow', 'keras', 'numpy', 'grpc'} & set(sys.modules)))\n"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert output.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("function, example", COMMANDS)
+def test_every_command_has_help_with_an_example(function, example):
+    result = run(function.__name__, "--help")
+    assert result.exit_code == 0
+    assert example in " ".join(result.output.split())
+
+
+def test_generate_writes_a_grid(preset, tmp_path):
+    path = tmp_path / "new" / "grid.png"
+    result = run("generate", "red", "blue", "-o", path, "--preset", preset)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == str(path)
+    assert Image.open(path).size[0] > 16
+
+
+def test_generate_num_images_without_labels(preset, tmp_path):
+    path = tmp_path / "grid.png"
+    options = ["--num-images", 3, "--no-labels", "-o", path, "--preset", preset]
+    assert run("generate", "red", "blue", *options).exit_code == 0
+    width, height = Image.open(path).size
+    assert width > height, "three pictures a row, one row a prompt"
+
+
+def test_rows_are_the_same_together_and_alone():
+    together = list(generate.draw(GeneratingTask(), ["a", "bb"], "", **ONE_PICTURE))
+    alone = [
+        next(generate.draw(GeneratingTask(), [prompt], "", **ONE_PICTURE))
+        for prompt in ("a", "bb")
+    ]
+    np.testing.assert_array_equal(together, alone)
+
+
+ONE_PICTURE = {"num_images": 1, "seed": 1}
+
+
+@pytest.mark.parametrize(
+    "prompt", ["", "x" * 10_000, os.fsdecode(b"red \xff\xfe"), "\u0000", "❤️"]
+)
+def test_odd_prompts_are_drawn(preset, tmp_path, prompt):
+    path = tmp_path / "grid.png"
+    result = run("generate", prompt, "-o", path, "--preset", preset)
+    assert result.exit_code == 0, result.output
+    assert path.is_file()
+
+
+@pytest.fixture(scope="module")
+def real_preset(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("preset") / "tiny"
+    tiny_task().save_to_preset(str(folder))
+    return folder
+
+
+def test_a_real_preset_draws_the_same_pixels_twice(real_preset, tmp_path):
+    paths = [tmp_path / "1.png", tmp_path / "2.png"]
+    for path in paths:
+        options = ["--seed", 1, "--num-images", 2, "--preset", real_preset]
+        result = run("generate", "red heart", "sun", "-o", path, *options)
+        assert result.exit_code == 0, result.output
+    first, second = (np.asarray(Image.open(path)) for path in paths)
+    np.testing.assert_array_equal(first, second)
+
+
+def test_bad_parameter_is_one_message(real_preset):
+    options = ["--temperature", -1, "--preset", real_preset]
+    message = refusal("generate", "red heart", *options)
+    assert "`temperature` must be a finite number above 0. Received: -1" in message
+
+
+def test_truncated_weights_name_the_preset(real_preset, tmp_path):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(real_preset, damaged)
+    for weights in damaged.glob("*.weights.h5"):
+        weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+    message = refusal("generate", "red heart", "--preset", damaged)
+    assert f"The files of preset {damaged} cannot be read" in message
+
+
+def test_defaults_of_generation_are_the_same_everywhere():
+    for function in (
+        generate.generate,
+        client_command.client,
+        PredictionClient.generate,
+        DalleBartTextToImage.generate,
+    ):
+        parameters = inspect.signature(function).parameters
+        for parameter in PARAMETERS:
+            default = parameters[parameter.name].default
+            assert default in (parameter.default, None), (function, parameter.name)
+
+
+def test_unknown_preset_names_the_nearest(monkeypatch, tmp_path):
+    monkeypatch.setattr(preset_names, "PRESETS_DIRECTORY", tmp_path)
+    (tmp_path / "emoji_tiny").mkdir()
+    (tmp_path / "emoji_tiny" / SHIPPED_CONFIG).write_text("{}")
+    for command in (
+        ["generate", "red", "--preset", "emoji_tinny"],
+        ["export", "emoji_tinny", tmp_path / "x"],
+        ["evaluate", "emoji_tinny"],
+    ):
+        message = refusal(*command)
+        assert "Unknown preset: emoji_tinny. Did you mean emoji_tiny?" in message
+
+
+def test_folder_that_is_no_preset(tmp_path):
+    assert "is no preset" in refusal("generate", "red", "--preset", tmp_path)
+
+
+def test_bad_picture_suffix(preset, tmp_path):
+    path = tmp_path / "grid.xyz"
+    message = refusal("generate", "red", "-o", path, "--preset", preset)
+    assert "suffix of a picture format" in message
+
+
+def test_export_counts_versions_and_checks(preset, tmp_path):
+    base_path = tmp_path / "models"
+    result = run("export", preset, base_path, "--check")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == str(base_path / "1")
+    message = refusal("export", preset, base_path, "--version", 1)
+    assert "never overwritten" in message
+
+
+def test_serve_and_client(served_target, tmp_path):
+    path = tmp_path / "out.png"
+    result = run("client", served_target, "red", "blue", "-o", path)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == str(path)
+    assert path.is_file()
+
+
+def test_client_names_a_faulty_row(served_target, tmp_path):
+    message = refusal("client", served_target, "red", "--temperature", -1)
+    assert "row 0: `temperature` must be a finite number above 0" in message
+
+
+def test_client_without_a_server(tmp_path):
+    assert "127.0.0.1:1 answered UNAVAILABLE" in refusal("client", "127.0.0.1:1", "x")
+
+
+def test_serve_on_a_busy_port(served_target, base_path):
+    port = served_target.rpartition(":")[2]
+    message = refusal("serve", base_path, "--port", port)
+    assert f"Cannot listen on 127.0.0.1:{port}" in message
+
+
+def test_serve_without_a_model(tmp_path):
+    message = refusal("serve", tmp_path / "nowhere", "--port", 0)
+    assert "Could not find base path" in message
+    assert "No versions of servable" in refusal("serve", tmp_path, "--port", 0)
+
+
+def test_serve_names_the_stock_server_and_stops_on_a_signal(base_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "keras_dalle.cli", "serve", str(base_path)]
+        + ["--port", "0", "--model_name", "m"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline().startswith("Serving m version 1 on 127.0.0.1:")
+    process.terminate()
+    _, messages = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "tensorflow_model_server --port=" in messages
+    assert f"--model_base_path={base_path}" in messages
+
+
+def test_serve_takes_one_base_path(base_path):
+    assert run("serve").exit_code == 2
+    assert run("serve", base_path, "--model_base_path", base_path).exit_code == 2
+
+
+def test_demo_goes_the_whole_way(preset, tmp_path):
+    path = demo.run_demo(["red", "blue"], tmp_path / "demo.png", preset=str(preset))
+    assert Image.open(path).size[0] > 16
+
+
+def test_presets_are_listed_with_sizes(monkeypatch, tmp_path):
+    monkeypatch.setattr(preset_names, "PRESETS_DIRECTORY", tmp_path)
+    assert "No preset" in run("presets").output
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    (folder / SHIPPED_CONFIG).write_text("{}")
+    (folder / "metadata.json").write_text('{"parameter_count": 1234567}')
+    (folder / "model.weights.h5").write_bytes(b"0" * 2_500_000)
+    output = run("presets").output
+    assert "tiny" in output and "1,234,567" in output and "2.5 MB" in output
