@@ -25,3 +25,6 @@ TopP = Annotated[
     typer.Option(help="Sample from the likeliest tokens of this share; 1 is off."),
 ]
 ModelName = Annotated[str, typer.Option(help="The model's name on the server.")]
+DataDirectory = Annotated[
+    Path, typer.Option(help="The emoji data set; rendered there if it is missing.")
+]

@@ -5,16 +5,17 @@ stacked along a leading axis (the original's `use_scan`) or stored one by one.
 """
 
 import difflib
-import json
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_dalle.converters.flax import Rule, assign_weights, read_flax_msgpack
 from keras_dalle.models.dalle_bart.dalle_bart_backbone import DalleBartBackbone
+from keras_dalle.utils.files import read_json, require_files
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "flax_model.msgpack"
@@ -212,11 +213,14 @@ def unstack_layers(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return unstacked
 
 
-def load_dalle_bart(directory: str | os.PathLike, **kwargs: Any) -> DalleBartBackbone:
+def load_dalle_bart(
+    directory: str | os.PathLike, load_weights: bool = True, **kwargs: Any
+) -> DalleBartBackbone:
     """Loads a checkpoint directory of the original DALL·E mini or Mega.
 
     Args:
         directory: holds `config.json` and `flax_model.msgpack`.
+        load_weights: whether to read the weights.
         **kwargs: override arguments of `DalleBartBackbone`, e.g. `dtype`.
 
     Returns:
@@ -227,20 +231,12 @@ def load_dalle_bart(directory: str | os.PathLike, **kwargs: Any) -> DalleBartBac
         ValueError: a file is corrupt, the configuration is not one of the released
             models, or tensors are missing, unexpected or misshapen.
     """
-    config_path = os.path.join(directory, CONFIG_FILE)
-    weights_path = os.path.join(directory, WEIGHTS_FILE)
-    for path in (config_path, weights_path):
-        if not os.path.exists(path):
-            raise FileNotFoundError(
-                f"A DALL·E mini checkpoint must hold {CONFIG_FILE} and "
-                f"{WEIGHTS_FILE}. Missing: {path!r}"
-            )
-    with open(config_path, encoding="utf-8") as file:
-        try:
-            config = json.load(file)
-        except ValueError as error:
-            raise ValueError(f"{config_path!r} is not valid JSON: {error}") from error
-    backbone = DalleBartBackbone(**{**config_from_original(config), **kwargs})
-    weights = unstack_layers(read_flax_msgpack(weights_path))
-    assign_weights(backbone, weights, DALLE_BART_TABLE, source=weights_path)
+    directory = Path(directory)
+    require_files(directory, [CONFIG_FILE, WEIGHTS_FILE], "DALL·E mini checkpoint")
+    config = config_from_original(read_json(directory / CONFIG_FILE))
+    backbone = DalleBartBackbone(**{**config, **kwargs})
+    if load_weights:
+        path = directory / WEIGHTS_FILE
+        weights = unstack_layers(read_flax_msgpack(path))
+        assign_weights(backbone, weights, DALLE_BART_TABLE, source=str(path))
     return backbone

@@ -1,11 +1,11 @@
 """Loads a VQGAN from vqgan-jax's folder: config.json and flax_model.msgpack."""
 
-import json
 import os
 from pathlib import Path
 
 from keras_dalle.converters.flax import Rule, assign_weights, read_flax_msgpack
 from keras_dalle.models.vqgan.vqgan_backbone import VQGANBackbone
+from keras_dalle.utils.files import read_json, require_files
 
 # Variable paths of `VQGANBackbone` to vqgan-jax's names. `<block>` is a place in the
 # tree, such as encoder_down_0_block_1 for encoder/down_0/block_1.
@@ -102,7 +102,8 @@ def load_flax_vqgan(
         ValueError: an unsupported config, or weights that do not fit it, by name.
     """
     directory = Path(directory)
-    config = config_from_flax(json.loads((directory / "config.json").read_text()))
+    require_files(directory, ["config.json", "flax_model.msgpack"], "vqgan-jax")
+    config = config_from_flax(read_json(directory / "config.json"))
     backbone = VQGANBackbone(**{**config, **kwargs})
     if load_weights:
         path = directory / "flax_model.msgpack"

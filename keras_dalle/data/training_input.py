@@ -1,13 +1,12 @@
 """Training batches as a pure function of the step, so that a run can resume."""
 
-from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 
 def training_batches(
-    arrays: Mapping[str, np.ndarray] | np.ndarray,
+    arrays: Any,
     batch_size: int,
     *,
     seed: int,
@@ -20,7 +19,7 @@ def training_batches(
     sees the same batches as one that was never stopped.
 
     Args:
-        arrays: one array, or a dictionary of them, with the examples in dimension 0.
+        arrays: NumPy arrays, in any nest, with the examples in dimension 0.
         batch_size: int. Examples a batch; a last incomplete batch of a pass is left
             out.
         seed: int. Seed of the order.

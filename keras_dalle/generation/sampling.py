@@ -56,7 +56,8 @@ def warp(
     top_k_B = tf.where(
         top_k_B > 0, tf.minimum(top_k_B, vocabulary_size), vocabulary_size
     )
-    steps = -(-tf.reduce_max(top_k_B) // _WIDTH_STEP)
+    widest = tf.reduce_max(tf.concat([top_k_B, [1]], axis=0))  # B may be 0.
+    steps = -(-widest // _WIDTH_STEP)
     width = tf.minimum(steps * _WIDTH_STEP, vocabulary_size)
     values_BK, token_ids_BK = tf.math.top_k(
         logits_BV / temperature_B[:, None], k=width, sorted=True

@@ -93,7 +93,8 @@ class Attention(keras.layers.Layer):
             `[G, R, D]`.
         """
         q_BNTH = self._split_heads(tiles.join(self.query(x_GRD, row_stable=True)))
-        context_BTD = self._attend(q_BNTH, *keys_values, mask, row_stable_softmax)
+        k_BNSH, v_BNSH = keys_values
+        context_BTD = self._attend(q_BNTH, k_BNSH, v_BNSH, mask, row_stable_softmax)
         return self.attention_output(tiles.split(context_BTD), row_stable=True)
 
     def _split_heads(self, x_BTD):

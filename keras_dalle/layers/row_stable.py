@@ -7,7 +7,10 @@ a sampled token turns over. In blocks of 16 rows the bits were equal for any num
 of blocks, any place in a block and any neighbours; blocks of 8 and of 32 were not.
 So generation lays rows out in tiles of 16 (`RowTiles`) and multiplies tile by tile
 (`row_stable=True`). `tf.nn.softmax` varies with the number of rows as well; norms,
-GELU and the batched products of attention did not.
+GELU and the batched products of attention did not. Two limits, of interest for toys
+only: kernels need more than 1024 entries (below, TensorFlow multiplies one tile by
+another algorithm than several), and text and image lengths a multiple of 16 (else
+the last elements of an array miss the vectorized exponential).
 """
 
 # B batch, T tokens, M = B * T rows, D width, G tiles, R rows of a tile

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 RECIPES = ("emoji_vqgan", "emoji_tiny")
-DATA_DIRECTORY = "runs/emoji_data"
+DATA_DIRECTORY = Path("runs/emoji_data")
 
 
 def run(

@@ -23,7 +23,7 @@ from keras_dalle.trainer.callbacks import SampleGrid
 from keras_dalle.trainer.trainer import TrainingRun
 from keras_dalle.utils.weight_files import store_half_precision
 
-BATCH_SIZE = 64
+BATCH_SIZE = 32
 LEARNING_RATE = 1e-3
 VOCABULARY_SIZE = 2000
 MAX_TEXT_LENGTH = 32
@@ -41,7 +41,7 @@ SAMPLE_PROMPTS = [
 
 
 def emoji_tiny(
-    run_directory: Path, data_directory: Path, epochs: int = 80
+    run_directory: Path, data_directory: Path, epochs: int = 48
 ) -> TrainingRun:
     """The run that trains the shipped preset, after `emoji_vqgan`.
 
@@ -56,19 +56,19 @@ def emoji_tiny(
     steps_per_epoch = len(captions) // BATCH_SIZE
     schedule = keras.optimizers.schedules.CosineDecay(
         LEARNING_RATE / 100,
-        decay_steps=(epochs - 4) * steps_per_epoch,
+        decay_steps=(epochs - 2) * steps_per_epoch,
         alpha=0.01,
         warmup_target=LEARNING_RATE,
-        warmup_steps=4 * steps_per_epoch,
+        warmup_steps=2 * steps_per_epoch,
     )
     text_to_image.compile(
-        optimizer=keras.optimizers.AdamW(schedule, weight_decay=0.01, clipnorm=1.0),
+        optimizer=keras.optimizers.AdamW(
+            schedule, weight_decay=0.01, beta_2=0.98, clipnorm=1.0
+        ),
         jit_compile=False,
     )
     arrays = preprocessed(text_to_image, captions, images)
-    validation = preprocessed(
-        text_to_image, *emoji_split(data_directory, "validation")
-    )
+    validation = preprocessed(text_to_image, *emoji_split(data_directory, "validation"))
     # What `fit` sees is preprocessed once, here, instead of at every step.
     preprocessor, text_to_image.preprocessor = text_to_image.preprocessor, None
 
@@ -97,7 +97,7 @@ def emoji_tiny(
             SampleGrid(
                 samples,
                 run_directory,
-                every_epochs=10,
+                every_epochs=6,
                 columns=len(SAMPLE_PROMPTS),
                 labels=SAMPLE_PROMPTS,
             )
@@ -113,14 +113,13 @@ def build(vqgan: VQGANBackbone, captions: list[str]) -> DalleBartTextToImage:
         vocabulary_size=tokenizer.vocabulary_size(),
         image_vocabulary_size=vqgan.codebook_size,
         num_encoder_layers=2,
-        num_decoder_layers=4,
+        num_decoder_layers=3,
         num_heads=4,
         hidden_dim=256,
         encoder_intermediate_dim=512,
         decoder_intermediate_dim=512,
         max_text_length=MAX_TEXT_LENGTH,
         image_length=vqgan.grid_size**2,
-        dropout=0.1,
     )
     return DalleBartTextToImage(
         backbone,

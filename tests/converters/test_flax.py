@@ -113,13 +113,10 @@ TABLE = [
 
 
 def _model():
-    return keras.Sequential(
-        [
-            keras.Input((2,)),
-            keras.layers.Dense(3, name="block_0"),
-            keras.layers.Dense(1, name="block_1"),
-        ]
-    )
+    block_0 = keras.layers.Dense(3, name="block_0")
+    block_1 = keras.layers.Dense(1, name="block_1")
+    inputs = keras.Input((2,))
+    return keras.Model(inputs, block_1(block_0(inputs)))
 
 
 def _weights():

@@ -34,7 +34,7 @@ def _backbone(dtype=None):
         num_encoder_layers=1,
         num_decoder_layers=2,
         num_heads=2,
-        hidden_dim=32,
+        hidden_dim=48,
         encoder_intermediate_dim=40,
         decoder_intermediate_dim=40,
         max_text_length=16,
@@ -67,6 +67,7 @@ def generate(backbone):
     generator = _generator(backbone)
 
     def rows(order):
+        order = np.array(order, int)
         return generator({n: tf.constant(x[order]) for n, x in ARGUMENTS.items()})
 
     return rows

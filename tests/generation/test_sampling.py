@@ -14,12 +14,17 @@ PARAMETERS = {
 }
 
 
-def _sample(rows, position=0):
+@tf.function(reduce_retracing=True)
+def _sample_rows(rows, position):
     return sample(
         tf.gather(LOGITS, rows),
-        position=tf.constant(position),
+        position=position,
         **{name: tf.gather(x, rows) for name, x in PARAMETERS.items()},
-    ).numpy()
+    )
+
+
+def _sample(rows, position=0):
+    return _sample_rows(tf.constant(rows), tf.constant(position)).numpy()
 
 
 def test_rows_are_independent():

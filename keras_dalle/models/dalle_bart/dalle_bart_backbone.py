@@ -16,10 +16,11 @@ from keras_dalle.layers.transformer import (
     TextEncoderLayer,
     padding_mask_to_attention_mask,
 )
+from keras_dalle.models.original_checkpoints import FromOriginalCheckpoint
 
 
 @keras.saving.register_keras_serializable(package="keras_dalle")
-class DalleBartBackbone(Backbone):
+class DalleBartBackbone(FromOriginalCheckpoint, Backbone):
     """BART as DALL·E mini and Mega have it: text tokens in, image tokens out.
 
     An encoder reads the prompt; a causal decoder with cross-attention predicts a
@@ -332,6 +333,13 @@ class DalleBartBackbone(Backbone):
             updated.append(self_cache)
         logits_GRV = self.image_head(self.decoder_final_norm(x_GRD), row_stable=True)
         return tiles.join(logits_GRV), updated
+
+    @classmethod
+    def from_original(cls, directory, load_weights=True, **kwargs):
+        """Reads a folder of DALL·E mini: config.json and flax_model.msgpack."""
+        from keras_dalle.converters.dalle_bart import load_dalle_bart
+
+        return load_dalle_bart(directory, load_weights, **kwargs)
 
     def get_config(self):
         config = super().get_config()

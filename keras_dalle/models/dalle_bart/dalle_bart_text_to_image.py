@@ -1,4 +1,4 @@
-"""DALL·E mini as a Keras task: captions and pictures in `fit`, prompts in `generate`."""
+"""DALL·E mini as a Keras task: `fit` on captioned pictures, `generate` from prompts."""
 
 # B batch, S text tokens, T image tokens, V image vocabulary + 1, H height, W width
 
@@ -17,12 +17,13 @@ from keras_dalle.models.dalle_bart.dalle_bart_backbone import DalleBartBackbone
 from keras_dalle.models.dalle_bart.dalle_bart_text_to_image_preprocessor import (
     DalleBartTextToImagePreprocessor,
 )
+from keras_dalle.models.original_checkpoints import FromOriginalCheckpoint
 
 _MAX_ROWS_AT_ONCE = 64
 
 
 @keras.saving.register_keras_serializable(package="keras_dalle")
-class DalleBartTextToImage(keras_hub.models.TextToImage):
+class DalleBartTextToImage(FromOriginalCheckpoint, keras_hub.models.TextToImage):
     """DALL·E mini: trains on captioned pictures, draws pictures for prompts.
 
     `fit`, `evaluate` and `predict` take dictionaries with `captions` (strings) and
@@ -159,7 +160,7 @@ class DalleBartTextToImage(keras_hub.models.TextToImage):
             num_images: int. Pictures a prompt; picture i has the seed `seed + i`.
             guidance_scale: float, or one a prompt. How far the prompt leads away from
                 the negative or blank one; 1 is off.
-            temperature: float, or one a prompt. Below 1 more alike, above 1 more varied.
+            temperature: float, or one a prompt. Above 1 is more varied.
             top_k: int, or one a prompt. Draws among the k likeliest tokens; 0 is off.
             top_p: float, or one a prompt. Draws among the likeliest tokens that reach
                 this probability together; 1 is off.
@@ -204,14 +205,12 @@ class DalleBartTextToImage(keras_hub.models.TextToImage):
 
     def make_generate_function(self):
         """`generate_rows` as one graph for every batch size."""
-        if self.generate_function is None:
+        if getattr(self, "generate_function", None) is None:
             text = tf.TensorSpec([None], tf.string)
-            specs = {p.name: tf.TensorSpec([None], p.dtype) for p in PARAMETERS}
+            signature = [text, text]
+            signature += [tf.TensorSpec([None], p.dtype) for p in PARAMETERS]
             self.generate_function = tf.function(
-                self.generate_rows, reduce_retracing=True
-            )
-            self.generate_function.get_concrete_function(
-                prompt=text, negative_prompt=text, **specs
+                self.generate_rows, input_signature=signature
             )
         return self.generate_function
 
@@ -279,6 +278,18 @@ class DalleBartTextToImage(keras_hub.models.TextToImage):
             }
         )
         return config
+
+    @classmethod
+    def from_original(cls, directory, load_weights=True, dtype=None, **kwargs):
+        """Reads DALL·E mini's folder: config, weights and tokenizer.
+
+        The VQGAN is published apart: pass it as `vqgan`.
+        """
+        return cls(
+            cls.backbone_cls.from_original(directory, load_weights, dtype=dtype),
+            cls.preprocessor_cls.from_original(directory),
+            **kwargs,
+        )
 
     @classmethod
     def from_config(cls, config):

@@ -7,11 +7,13 @@ from keras_hub.models import Preprocessor
 
 from keras_dalle.models.dalle_bart.dalle_bart_backbone import DalleBartBackbone
 from keras_dalle.models.dalle_bart.dalle_bart_tokenizer import DalleBartTokenizer
+from keras_dalle.models.original_checkpoints import FromOriginalCheckpoint
 from keras_dalle.text.packing import pack_prompts
+from keras_dalle.utils.files import read_json
 
 
 @keras.saving.register_keras_serializable(package="keras_dalle")
-class DalleBartTextToImagePreprocessor(Preprocessor):
+class DalleBartTextToImagePreprocessor(FromOriginalCheckpoint, Preprocessor):
     """Tokenizes captions and makes the targets of training.
 
     Args:
@@ -61,6 +63,14 @@ class DalleBartTextToImagePreprocessor(Preprocessor):
             self.tokenizer.pad_token_id,
         )
         return {"encoder_token_ids": token_ids, "encoder_padding_mask": padding_mask}
+
+    @classmethod
+    def from_original(cls, directory, **kwargs):
+        """Reads the tokenizer's files and config.json of DALL·E mini."""
+        config = read_json(directory / "config.json")
+        defaults = {"max_text_length": config["max_text_length"]}
+        tokenizer = cls.tokenizer_cls.from_original(directory)
+        return cls(tokenizer, **{**defaults, **kwargs})
 
     def get_config(self):
         config = super().get_config()

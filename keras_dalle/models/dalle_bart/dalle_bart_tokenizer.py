@@ -8,6 +8,7 @@ import keras
 from keras_hub.tokenizers import Tokenizer
 
 from keras_dalle.models.dalle_bart.dalle_bart_backbone import DalleBartBackbone
+from keras_dalle.models.original_checkpoints import FromOriginalCheckpoint
 from keras_dalle.text.byte_pair_encoding import BytePairEncoder
 from keras_dalle.text.vocabulary import (
     MERGES_FILE,
@@ -21,7 +22,7 @@ from keras_dalle.text.vocabulary import (
 
 
 @keras.saving.register_keras_serializable(package="keras_dalle")
-class DalleBartTokenizer(Tokenizer):
+class DalleBartTokenizer(FromOriginalCheckpoint, Tokenizer):
     """Turns prompts into token ids and back, id for id as Hugging Face's BART does.
 
     It is made of core TensorFlow ops, so it works eagerly, in `tf.function`, in
@@ -65,6 +66,8 @@ class DalleBartTokenizer(Tokenizer):
             ValueError: if a file is damaged, or of another kind of tokenizer.
         """
         return cls(*read_tokenizer_files(directory))
+
+    from_original = from_files
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "DalleBartTokenizer":

@@ -17,11 +17,12 @@ from keras_dalle.layers.vqgan_blocks import (
     conv3x3,
     group_norm,
 )
+from keras_dalle.models.original_checkpoints import FromOriginalCheckpoint
 from keras_dalle.models.vqgan.vector_quantizer import VectorQuantizer
 
 
 @keras.saving.register_keras_serializable(package="keras_dalle")
-class VQGANBackbone(Backbone):
+class VQGANBackbone(FromOriginalCheckpoint, Backbone):
     """Encoder, vector quantizer and decoder of a VQGAN.
 
     The grid has `image_size / factor` positions a side, where the factor is
@@ -203,6 +204,13 @@ class VQGANBackbone(Backbone):
     def decode_images(self, image_tokens):
         """Image tokens int [B, T] to uint8 pictures [B, H, W, 3]."""
         return self.values_to_pixels(self.decode(image_tokens))
+
+    @classmethod
+    def from_original(cls, directory, load_weights=True, **kwargs):
+        """Reads a folder of vqgan-jax: config.json and flax_model.msgpack."""
+        from keras_dalle.converters.vqgan import load_flax_vqgan
+
+        return load_flax_vqgan(directory, load_weights, **kwargs)
 
     def get_config(self):
         config = super().get_config()

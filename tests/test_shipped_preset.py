@@ -1,0 +1,38 @@
+"""The shipped preset draws what the demo asks it for."""
+
+import numpy as np
+import pytest
+
+from keras_dalle.commands.preset_names import shipped_presets
+from keras_dalle.data.emoji import render_emoji
+from keras_dalle.demo import DEFAULT_PROMPTS
+from keras_dalle.evaluation.retrieval import rank_by_rgb_distance
+from keras_dalle.models import DalleBartTextToImage
+
+
+@pytest.fixture(scope="module")
+def text_to_image():
+    return DalleBartTextToImage.from_preset("emoji_tiny")
+
+
+def test_size():
+    files = [p for p in shipped_presets()["emoji_tiny"].rglob("*") if p.is_file()]
+    assert sum(file.stat().st_size for file in files) < 16e6
+
+
+def test_nearest_true_picture_of_each_demo_prompt_is_the_one_asked_for(text_to_image):
+    emoji = render_emoji(text_to_image.vqgan.image_size)
+    targets = np.array([emoji.captions.index(prompt) for prompt in DEFAULT_PROMPTS])
+    drawn = text_to_image.generate(list(DEFAULT_PROMPTS), seed=0)
+    ranks = rank_by_rgb_distance(drawn, emoji.images, targets)
+    assert dict(zip(DEFAULT_PROMPTS, ranks.tolist(), strict=True)) == dict.fromkeys(
+        DEFAULT_PROMPTS, 1
+    )
+
+
+def test_same_pixels_twice_and_alone(text_to_image):
+    prompts = ["red heart", "woman firefighter: dark skin tone"]
+    together = text_to_image.generate(prompts, seed=1)
+    np.testing.assert_array_equal(text_to_image.generate(prompts, seed=1), together)
+    for prompt, picture in zip(prompts, together, strict=True):
+        np.testing.assert_array_equal(text_to_image.generate(prompt, seed=1), picture)
