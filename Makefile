@@ -29,7 +29,7 @@ emoji: setup font  ## Everything from the font to the shipped preset and its fig
 setup: .venv/installed
 
 .venv/installed: setup.py constraints.txt
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv .venv || { echo "Needed: apt-get install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
 	touch $@
 

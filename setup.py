@@ -52,6 +52,13 @@ setup(
         "orbit": ["tf-models-official"],
         "ui": ["gradio"],
         "torch": ["torch==2.13.*"],
-        "dev": ["hypothesis", "mypy", "pytest", "pytest-xdist", "ruff"],
+        "dev": [
+            "hypothesis",
+            "mypy",
+            "pytest",
+            "pytest-xdist",
+            "ruff",
+            "setuptools>=77",
+        ],
     },
 )

@@ -17,6 +17,7 @@ from keras_dalle.commands.doctor import doctor
 from keras_dalle.commands.evaluate import evaluate
 from keras_dalle.commands.export import export
 from keras_dalle.commands.generate import generate
+from keras_dalle.commands.prepare_data import prepare_data
 from keras_dalle.commands.presets import presets
 from keras_dalle.commands.serve import serve
 from keras_dalle.commands.train import train
@@ -32,6 +33,7 @@ COMMANDS = (
         "-o grid.png --seed 1",
     ),
     (train, "keras-dalle train --recipe emoji_tiny --run-dir runs/emoji"),
+    (prepare_data, "keras-dalle prepare-data --data-dir runs/emoji_data"),
     (evaluate, "keras-dalle evaluate emoji_tiny --output out/evaluation"),
     (export, "keras-dalle export emoji_tiny out/models/dalle"),
     (serve, "keras-dalle serve out/models/dalle --port 8500"),

@@ -78,9 +78,8 @@ def tflite_uses(source: str) -> list[str]:
             root, *parts = ast.unparse(node).split(".")
             if root in aliases and "lite" in parts:
                 found.append(f"{root}.{'.'.join(parts)}")
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if _is_tflite(node.value):
-                found.append(node.value)
+        elif isinstance(node, ast.Constant) and _is_tflite(str(node.value)):
+            found.append(str(node.value))
     return found
 
 

@@ -6,6 +6,7 @@ milliseconds. The prompt "slow" keeps the whole call busy for minutes.
 
 import tensorflow as tf
 
+from keras_dalle.generation.parameters import defaults_of
 from keras_dalle.saved_model.exporter import export_saved_model
 
 IMAGE_SIZE = 4
@@ -18,6 +19,7 @@ class ToyTask(tf.Module):
     def __init__(self):
         super().__init__()
         self.weight = tf.Variable([1.0, 2.0, 3.0])
+        self.generation_defaults = defaults_of(None)
         self.unused = tf.Variable(tf.zeros([1000]))
         self.table = tf.lookup.StaticHashTable(
             tf.lookup.KeyValueTensorInitializer(["red"], tf.constant([200], tf.int64)),

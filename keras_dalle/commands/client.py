@@ -18,10 +18,10 @@ def client(
     model_name: options.ModelName = "dalle",
     negative_prompt: options.NegativePrompt = "",
     seed: options.Seed = 0,
-    guidance_scale: options.GuidanceScale = 10.0,
-    temperature: options.Temperature = 1.0,
-    top_k: options.TopK = 50,
-    top_p: options.TopP = 1.0,
+    guidance_scale: options.GuidanceScale = None,
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
 ) -> None:
     """Ask a server, embedded or stock, to draw prompts, and write a grid."""
     with step(f"Asking {target}"):

@@ -21,10 +21,10 @@ def generate(
     num_images: Annotated[int, typer.Option(min=1, help="Pictures a prompt.")] = 1,
     negative_prompt: options.NegativePrompt = "",
     seed: options.Seed = 0,
-    guidance_scale: options.GuidanceScale = 10.0,
-    temperature: options.Temperature = 1.0,
-    top_k: options.TopK = 50,
-    top_p: options.TopP = 1.0,
+    guidance_scale: options.GuidanceScale = None,
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
     labels: Annotated[bool, typer.Option(help="Write the prompts.")] = True,
 ) -> None:
     """Draw prompts with a model and write a grid of the pictures."""

@@ -14,14 +14,14 @@ Seed = Annotated[
     int, typer.Option(help="Same seed, prompt and parameters: same picture.")
 ]
 GuidanceScale = Annotated[
-    float, typer.Option(help="How far to follow the prompt; 1 is off.")
+    float | None, typer.Option(help="How far to follow the prompt; 1 is off.")
 ]
-Temperature = Annotated[float, typer.Option(help="Of the sampling.")]
+Temperature = Annotated[float | None, typer.Option(help="Of the sampling.")]
 TopK = Annotated[
-    int, typer.Option(help="Sample from this many likeliest tokens; 0 is off.")
+    int | None, typer.Option(help="Sample from this many likeliest tokens; 0 is off.")
 ]
 TopP = Annotated[
-    float,
+    float | None,
     typer.Option(help="Sample from the likeliest tokens of this share; 1 is off."),
 ]
 ModelName = Annotated[str, typer.Option(help="The model's name on the server.")]

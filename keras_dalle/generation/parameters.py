@@ -3,7 +3,7 @@
 # B batch
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
@@ -53,6 +53,31 @@ PARAMETERS = (
         lambda x_B: (x_B > 0.0) & (x_B <= 1.0),
     ),
 )
+
+
+def defaults_of(overrides: Mapping[str, float | int] | None) -> dict[str, float | int]:
+    """The default of every parameter, where a model's own replace the general ones.
+
+    Args:
+        overrides: a model's own defaults, by name, or `None`.
+
+    Raises:
+        ValueError: there is no such parameter, or it breaks its rule.
+    """
+    defaults = {parameter.name: parameter.default for parameter in PARAMETERS}
+    overrides = overrides or {}
+    unknown = sorted(set(overrides) - set(defaults))
+    if unknown:
+        raise ValueError(
+            f"Defaults must be of the parameters {', '.join(defaults)}. Received: "
+            f"{', '.join(unknown)}."
+        )
+    defaults.update(overrides)
+    rows = {p.name: tf.constant([defaults[p.name]], p.dtype) for p in PARAMETERS}
+    fault = replace_faulty_rows(rows)[1].numpy()[0].decode()
+    if fault:
+        raise ValueError(fault)
+    return defaults
 
 
 def replace_faulty_rows(

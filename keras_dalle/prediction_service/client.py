@@ -18,6 +18,7 @@ from tensorflow_serving.apis import (
 
 MAX_MESSAGE_BYTES = 2**31 - 1
 SIGNATURE_DEF = "signature_def"
+SERVING_DEFAULT = "serving_default"
 
 
 class PredictionClientError(RuntimeError):
@@ -92,17 +93,17 @@ class PredictionClient:
         *,
         negative_prompts: str | bytes | Sequence[str | bytes] = "",
         seed: int | Sequence[int] = 0,
-        guidance_scale: float | Sequence[float] = 10.0,
-        temperature: float | Sequence[float] = 1.0,
-        top_k: int | Sequence[int] = 50,
-        top_p: float | Sequence[float] = 1.0,
+        guidance_scale: float | Sequence[float] | None = None,
+        temperature: float | Sequence[float] | None = None,
+        top_k: int | Sequence[int] | None = None,
+        top_p: float | Sequence[float] | None = None,
     ) -> list[bytes]:
         """Draws one picture a prompt.
 
         Args:
             prompts: B texts. Bytes travel as they are.
             negative_prompts: What to steer away from. This and what follows is one
-                value for all rows, or B of them.
+                value for all rows, or B of them; `None` is the model's default.
             seed: Same prompt, parameters and seed give the same picture.
             guidance_scale: How far to follow the prompt; 1 is off.
             temperature: Of the sampling.
@@ -117,14 +118,23 @@ class PredictionClient:
             PredictionClientError: The call failed.
         """
         rows = len(prompts)
+        parameters = {
+            "guidance_scale": guidance_scale,
+            "temperature": temperature,
+            "top_k": top_k,
+            "top_p": top_p,
+        }
+        if None in parameters.values():
+            given = {name: x for name, x in parameters.items() if x is not None}
+            parameters = {**self._defaults(), **given}
         columns = {
             "prompt": _column(prompts, object, rows),
             "negative_prompt": _column(negative_prompts, object, rows),
             "seed": _column(seed, np.int64, rows),
-            "guidance_scale": _column(guidance_scale, np.float32, rows),
-            "temperature": _column(temperature, np.float32, rows),
-            "top_k": _column(top_k, np.int32, rows),
-            "top_p": _column(top_p, np.float32, rows),
+            "guidance_scale": _column(parameters["guidance_scale"], np.float32, rows),
+            "temperature": _column(parameters["temperature"], np.float32, rows),
+            "top_k": _column(parameters["top_k"], np.int32, rows),
+            "top_p": _column(parameters["top_p"], np.float32, rows),
         }
         request = predict_pb2.PredictRequest()
         request.model_spec.name = self._model_name
@@ -153,6 +163,14 @@ class PredictionClient:
         signatures = get_model_metadata_pb2.SignatureDefMap()
         response.metadata[SIGNATURE_DEF].Unpack(signatures)
         return dict(signatures.signature_def)
+
+    def _defaults(self) -> dict[str, Any]:
+        """The model's own parameters, from its signature's defaults of one row.
+
+        A server fills them in for requests of one row alone.
+        """
+        defaults = self.metadata()[SERVING_DEFAULT].defaults
+        return {name: tf.make_ndarray(proto)[0] for name, proto in defaults.items()}
 
     def status(self) -> dict[int, str]:
         """The state of each version, such as {1: "AVAILABLE"}.

@@ -41,7 +41,7 @@ SAMPLE_PROMPTS = [
 
 
 def emoji_tiny(
-    run_directory: Path, data_directory: Path, epochs: int = 48
+    run_directory: Path, data_directory: Path, epochs: int = 32
 ) -> TrainingRun:
     """The run that trains the shipped preset, after `emoji_vqgan`.
 
@@ -64,8 +64,7 @@ def emoji_tiny(
     text_to_image.compile(
         optimizer=keras.optimizers.AdamW(
             schedule, weight_decay=0.01, beta_2=0.98, clipnorm=1.0
-        ),
-        jit_compile=False,
+        )
     )
     arrays = preprocessed(text_to_image, captions, images)
     validation = preprocessed(text_to_image, *emoji_split(data_directory, "validation"))
@@ -126,6 +125,7 @@ def build(vqgan: VQGANBackbone, captions: list[str]) -> DalleBartTextToImage:
         DalleBartTextToImagePreprocessor(tokenizer, max_text_length=MAX_TEXT_LENGTH),
         vqgan=vqgan,
         blank_caption_rate=0.1,
+        image_token_noise=0.5,
     )
 
 

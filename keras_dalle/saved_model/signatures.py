@@ -25,7 +25,7 @@ class ServingModule(tf.Module):
         task: An object with
             `generate_rows(prompt, negative_prompt, seed, guidance_scale,
             temperature, top_k, top_p)`, all [B], giving a dict with `images`
-            uint8 [B, H, W, 3].
+            uint8 [B, H, W, 3], and `generation_defaults`, a value for each parameter.
     """
 
     def __init__(self, task: Any):
@@ -48,7 +48,10 @@ def _serving_default(task: Any) -> Any:
     The defaults are made here and not at import, since an eager tensor initializes
     TensorFlow's devices.
     """
-    default = {p.name: tf.constant([p.default], p.dtype) for p in PARAMETERS}
+    default = {
+        p.name: tf.constant([task.generation_defaults[p.name]], p.dtype)
+        for p in PARAMETERS
+    }
 
     @tf.function(
         input_signature=[

@@ -16,14 +16,6 @@ def test_evaluate_emoji(tmp_path):
     # All tones of a role and of two hands reach every split.
     firefighters = [f"{adult}{{}}\u200d🚒" for adult in ("🧑", "👩", "👨")]
     bases = [*firefighters, "👍{}", "👊{}", "🤚{}", "👂{}"]
-        "\U0001f9d1{}‍🚒",
-        "\U0001f469{}‍🚒",
-        "\U0001f468{}‍🚒",
-        "👍{}",
-        "👊{}",
-        "🤚{}",
-        "👂{}",
-    ]
     sequences = [base.format(tone) for base in bases for tone in SKIN_TONES]
     captions = [caption_of(sequence) for sequence in sequences]
     # The gallery is what the model draws, so every picture must find itself.

@@ -1,5 +1,6 @@
 """`DalleBartTextToImage`: training data, generation, presets, faults."""
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -35,7 +36,6 @@ def test_images_and_their_tokens_train_alike(images):
     histories = []
     for with_images in (True, False):
         task = tiny_task()
-        task.compile(jit_compile=False)
         data = {"captions": CAPTIONS, "images": images}
         if not with_images:
             tokens = task.vqgan.encode_images(images)
@@ -49,7 +49,7 @@ def test_images_and_their_tokens_train_alike(images):
 
 def test_fit_learns_and_leaves_the_vqgan_alone(images):
     task = tiny_task()
-    task.compile(optimizer=keras.optimizers.Adam(1e-2), jit_compile=False)
+    task.compile(optimizer=keras.optimizers.Adam(1e-2))
     before = [weight.numpy() for weight in task.vqgan.weights]
     data = {"captions": CAPTIONS, "images": images}
     repeated = {
@@ -98,6 +98,16 @@ def test_blank_captions_in_training_only(task):
     np.testing.assert_array_equal(
         np.asarray(some_ids)[~is_blank], np.asarray(token_ids)[~is_blank]
     )
+
+
+def test_token_noise_in_training_only(task):
+    tokens = np.full((200, 64), 5, "int32")
+    layer = type(task.token_noise)(0.5, vocabulary_size=32, seed=0)
+    np.testing.assert_array_equal(layer(tokens, training=False), tokens)
+    noisy = np.asarray(layer(tokens, training=True))
+    share_B = (noisy != 5).mean(axis=1)
+    assert 0.2 < share_B.mean() < 0.3 and share_B.min() < 0.1 < 0.4 < share_B.max()
+    assert noisy.min() >= 0 and noisy.max() < 32
 
 
 @pytest.mark.parametrize(
@@ -168,6 +178,28 @@ def test_guidance_and_negative_prompts_matter(task):
     assert not np.array_equal(guided, task.generate(away, seed=0))
 
 
+def test_generation_defaults_of_a_model(task, tmp_path):
+    parts = (task.backbone, task.preprocessor, task.vqgan)
+    own = DalleBartTextToImage(*parts, generation_defaults={"guidance_scale": 3.0})
+    own.save_to_preset(str(tmp_path))
+    own = DalleBartTextToImage.from_preset(str(tmp_path))
+    expected = task.generate(CAPTIONS, seed=0, guidance_scale=3.0)
+    np.testing.assert_array_equal(own.generate(CAPTIONS, seed=0), expected)
+    assert not np.array_equal(task.generate(CAPTIONS, seed=0), expected)
+
+
+@pytest.mark.parametrize(
+    ("defaults", "message"),
+    [
+        ({"guidance": 3.0}, "must be of the parameters seed, .* Received: guidance"),
+        ({"temperature": 0.0}, "`temperature` must be a finite number above 0"),
+    ],
+)
+def test_faulty_generation_defaults(task, defaults, message):
+    with pytest.raises(ValueError, match=message):
+        DalleBartTextToImage(task.backbone, generation_defaults=defaults)
+
+
 @pytest.mark.parametrize(
     "prompt",
     [
@@ -212,8 +244,18 @@ def test_preset_round_trip(task, preset, images):
     np.testing.assert_array_equal(
         loaded.generate(CAPTIONS, seed=1), task.generate(CAPTIONS, seed=1)
     )
-    assert loaded.blank_caption_rate == task.blank_caption_rate
-    assert not loaded.vqgan.trainable
+    assert loaded.get_config() == task.get_config()
+
+
+def test_a_trained_preset_holds_no_optimizer_and_a_frozen_vqgan(images, tmp_path):
+    task = tiny_task()
+    task.fit({"captions": CAPTIONS, "images": images}, verbose=0)
+    task.save_to_preset(str(tmp_path))
+    for path in tmp_path.glob("*.weights.h5"):
+        with h5py.File(path) as file:
+            assert "optimizer" not in file
+    loaded = DalleBartTextToImage.from_preset(str(tmp_path))
+    assert len(loaded.trainable_variables) == len(task.backbone.trainable_variables)
 
 
 def test_truncated_weights(preset):

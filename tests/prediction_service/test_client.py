@@ -39,6 +39,13 @@ def test_parameters_may_differ_by_row(client):
     assert first != second
 
 
+def test_what_is_not_given_is_the_default_of_the_model(client):
+    defaults = {"guidance_scale": 10, "temperature": 1, "top_k": 50, "top_p": 1}
+    prompts = ["red", "blue"]
+    assert client.generate(prompts) == client.generate(prompts, **defaults)
+    assert client.generate(prompts, top_k=3) != client.generate(prompts)
+
+
 def test_row_errors_name_the_row_and_keep_the_others(client):
     with pytest.raises(RowError, match="1 of 2 rows failed: row 1: `temp") as error:
         client.generate(["red", "red"], temperature=[1.0, -1.0])
