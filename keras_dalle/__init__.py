@@ -4,7 +4,20 @@ import importlib
 
 __version__ = "0.1.0"
 
-_MODULES = ("data", "evaluation", "layers", "models", "recipes", "text")
+_MODULES = (
+    "converters",
+    "data",
+    "evaluation",
+    "generation",
+    "layers",
+    "models",
+    "prediction_service",
+    "recipes",
+    "saved_model",
+    "text",
+    "trainer",
+    "utils",
+)
 
 
 def __getattr__(name):

@@ -56,11 +56,6 @@ _FIXED_FIELDS = {
 }
 
 
-def is_flax_vqgan(config: dict) -> bool:
-    """Whether a config.json is that of a vqgan-jax checkpoint."""
-    return "ch_mult" in config and "n_embed" in config
-
-
 def config_from_flax(config: dict) -> dict:
     """Arguments of `VQGANBackbone` for vqgan-jax's config.json.
 

@@ -11,7 +11,7 @@ import numpy as np
 from rich.progress import track
 
 from keras_dalle.data.emoji_dataset import emoji_split
-from keras_dalle.data.emoji_split import SPLITS
+from keras_dalle.data.emoji_split import SPLITS, VALIDATION
 from keras_dalle.evaluation.retrieval import rank_by_rgb_distance, top_k_accuracy
 from keras_dalle.utils.images import image_grid, save_image
 
@@ -52,14 +52,16 @@ def evaluate_emoji(
     Args:
         text_to_image: a `DalleBartTextToImage` with a VQGAN.
         data_directory: the emoji data set, rendered there if it is missing.
-        output: a folder for `results.json` and, for each split, a grid of pictures
-            beside the true ones.
+        output: a folder for `results.json`, the same as a table in `results.md`, and
+            grids of pictures beside the true ones: drawn, for each split, and sent
+            through the VQGAN.
 
     Returns:
         One result a split.
     """
     splits = {split: emoji_split(data_directory, split) for split in SPLITS}
     gallery_NHWC = np.concatenate([images for _, images in splits.values()])
+    _check_size(gallery_NHWC, text_to_image.vqgan.image_size, data_directory)
     results = []
     first = 0
     for split, (captions, images) in splits.items():
@@ -80,10 +82,24 @@ def evaluate_emoji(
             )
         )
         if output is not None:
-            _save_grid(Path(output) / f"{split}.png", captions, images, drawn)
+            folder = Path(output)
+            _save_grid(folder / f"{split}.png", captions, images, drawn, "drawn")
+            if split == VALIDATION:
+                _save_grid(folder / "vqgan.png", captions, images, restored, "VQGAN")
     if output is not None:
-        _save_results(Path(output) / "results.json", results)
+        content = [dataclasses.asdict(result) for result in results]
+        _write(Path(output) / "results.json", json.dumps(content, indent=2) + "\n")
+        _write(Path(output) / "results.md", markdown_table(results))
     return results
+
+
+def _check_size(gallery_NHWC, image_size, data_directory):
+    if gallery_NHWC.shape[1] != image_size:
+        raise ValueError(
+            f"The pictures in {data_directory} must have the model's {image_size} "
+            f"pixels a side. Received: {gallery_NHWC.shape[1]}. Run `keras-dalle "
+            f"prepare-data --image-size {image_size} --data-dir` with a new folder."
+        )
 
 
 def _draw(text_to_image, captions, split):
@@ -104,18 +120,39 @@ def _reconstruct(vqgan, images):
     )
 
 
-def _save_grid(path, captions, images, drawn):
-    """Pairs of a true picture and the drawn one, evenly from the split."""
+def _save_grid(path, captions, images, others, name):
+    """Pairs of a true picture and the other one, evenly from the split."""
     rows = np.linspace(0, len(captions) - 1, GRID_ROWS).astype(int)
-    pairs = np.stack([images[rows], drawn[rows]], axis=1)
-    labels = [label for row in rows for label in (captions[row], "drawn")]
+    pairs = np.stack([images[rows], others[rows]], axis=1)
+    labels = [label for row in rows for label in (captions[row], name)]
     path.parent.mkdir(parents=True, exist_ok=True)
     pictures = pairs.reshape(-1, *images.shape[1:])
     save_image(image_grid(pictures, columns=8, labels=labels), path)
 
 
-def _save_results(path, results):
+def markdown_table(results: list[SplitResult]) -> str:
+    """The results as a table in Markdown."""
+    lines = [
+        "| split | prompts | top-1 | top-5 | top-10 | VQGAN alone, top-1 |",
+        "|---|---|---|---|---|---|",
+    ]
+    for result in results:
+        shares = (
+            result.top_1,
+            result.top_5,
+            result.top_10,
+            result.reconstruction_top_1,
+        )
+        cells = [
+            result.split.replace("_", " "),
+            f"{result.prompts:,}",
+            *(f"{share:.1%}" for share in shares),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _write(path, text):
     temporary = path.with_suffix(".partial")
-    content = [dataclasses.asdict(result) for result in results]
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)

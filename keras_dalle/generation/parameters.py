@@ -66,10 +66,11 @@ def defaults_of(overrides: Mapping[str, float | int] | None) -> dict[str, float 
     """
     defaults = {parameter.name: parameter.default for parameter in PARAMETERS}
     overrides = overrides or {}
-    unknown = sorted(set(overrides) - set(defaults))
+    allowed = [name for name in defaults if name != "seed"]
+    unknown = sorted(set(overrides) - set(allowed))
     if unknown:
         raise ValueError(
-            f"Defaults must be of the parameters {', '.join(defaults)}. Received: "
+            f"Defaults must be of the parameters {', '.join(allowed)}. Received: "
             f"{', '.join(unknown)}."
         )
     defaults.update(overrides)

@@ -49,23 +49,10 @@ def emoji_tiny(
     """
     keras.utils.set_random_seed(SEED)
     captions, images = emoji_split(data_directory, "train")
-    vqgan = VQGANBackbone.from_preset(
-        str(run_directory.parent / "emoji_vqgan" / "preset")
-    )
+    vqgan = VQGANBackbone.from_preset(run_directory.parent / "emoji_vqgan" / "preset")
     text_to_image = build(vqgan, captions)
     steps_per_epoch = len(captions) // BATCH_SIZE
-    schedule = keras.optimizers.schedules.CosineDecay(
-        LEARNING_RATE / 100,
-        decay_steps=(epochs - 2) * steps_per_epoch,
-        alpha=0.01,
-        warmup_target=LEARNING_RATE,
-        warmup_steps=2 * steps_per_epoch,
-    )
-    text_to_image.compile(
-        optimizer=keras.optimizers.AdamW(
-            schedule, weight_decay=0.01, beta_2=0.98, clipnorm=1.0
-        )
-    )
+    text_to_image.compile(optimizer=optimizer(epochs * steps_per_epoch))
     arrays = preprocessed(text_to_image, captions, images)
     validation = preprocessed(text_to_image, *emoji_split(data_directory, "validation"))
     # What `fit` sees is preprocessed once, here, instead of at every step.
@@ -102,6 +89,21 @@ def emoji_tiny(
             )
         ],
         save=save,
+    )
+
+
+def optimizer(total_steps: int) -> keras.optimizers.Optimizer:
+    """AdamW with two hundred steps of warm-up and a cosine down to a hundredth."""
+    warmup_steps = min(202, total_steps // 2)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        LEARNING_RATE / 100,
+        decay_steps=total_steps - warmup_steps,
+        alpha=0.01,
+        warmup_target=LEARNING_RATE,
+        warmup_steps=warmup_steps,
+    )
+    return keras.optimizers.AdamW(
+        schedule, weight_decay=0.01, beta_2=0.98, clipnorm=1.0
     )
 
 

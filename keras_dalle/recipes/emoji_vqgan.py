@@ -29,6 +29,7 @@ def emoji_vqgan(
     _, images = emoji_split(data_directory, "train")
     _, validation_images = emoji_split(data_directory, "validation")
     steps_per_epoch = len(images) // BATCH_SIZE
+    warmup_steps = min(200, epochs * steps_per_epoch // 2)
 
     backbone = VQGANBackbone(
         image_size=64,
@@ -44,10 +45,10 @@ def emoji_vqgan(
     model = VQGANTrainer(backbone)
     schedule = keras.optimizers.schedules.CosineDecay(
         LEARNING_RATE / 10,
-        decay_steps=epochs * steps_per_epoch - 200,
+        decay_steps=epochs * steps_per_epoch - warmup_steps,
         alpha=0.01,
         warmup_target=LEARNING_RATE,
-        warmup_steps=200,
+        warmup_steps=warmup_steps,
     )
     model.compile(optimizer=keras.optimizers.Adam(schedule), jit_compile=False)
 

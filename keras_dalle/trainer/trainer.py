@@ -1,7 +1,9 @@
 """Runs a recipe: `model.fit` with progress, TensorBoard, samples and resuming."""
 
 import dataclasses
+import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from keras_dalle.trainer.checkpointing import RunCheckpoints
+from keras_dalle.utils.files import read_json
 
 
 @dataclasses.dataclass
@@ -49,8 +52,12 @@ def train(run: TrainingRun, directory: str | os.PathLike) -> Path:
 
     Returns:
         The folder of the preset.
+
+    Raises:
+        ValueError: the folder holds a run of another plan or another model.
     """
     directory = Path(directory)
+    _check_plan(run, directory)
     checkpoints = RunCheckpoints(run.model, directory / "checkpoints")
     first_epoch = checkpoints.restore()
     if first_epoch:
@@ -65,11 +72,32 @@ def train(run: TrainingRun, directory: str | os.PathLike) -> Path:
         verbose=1 if sys.stdout.isatty() else 2,
         callbacks=[
             *run.callbacks,
+            checkpoints,
             keras.callbacks.TensorBoard(directory / "tensorboard"),
             keras.callbacks.CSVLogger(directory / "history.csv", append=True),
-            checkpoints,
         ],
     )
-    preset = directory / "preset"
-    run.save(preset)
+    return _save_preset(run, directory / "preset")
+
+
+def _check_plan(run: TrainingRun, directory: Path) -> None:
+    """Refuses to go on with a run whose schedule was made for another length."""
+    plan = {"epochs": run.epochs, "steps_per_epoch": run.steps_per_epoch}
+    path = directory / "plan.json"
+    if not path.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(plan) + "\n", encoding="utf-8")
+    elif read_json(path) != plan:
+        raise ValueError(
+            f"The run in {directory} must have this recipe's {plan}. Received: "
+            f"{read_json(path)}. Choose a new run folder."
+        )
+
+
+def _save_preset(run: TrainingRun, preset: Path) -> Path:
+    partial = preset.with_name("preset.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    run.save(partial)
+    shutil.rmtree(preset, ignore_errors=True)
+    os.replace(partial, preset)
     return preset

@@ -64,6 +64,23 @@ def test_fit_learns_and_leaves_the_vqgan_alone(images):
         np.testing.assert_array_equal(weight, value)
 
 
+def test_fit_takes_datasets_weights_and_validation_data(images):
+    task = tiny_task()
+    data = {"captions": CAPTIONS, "images": images}
+    dataset = tf.data.Dataset.from_tensor_slices(data).batch(2)
+    history = task.fit(dataset, validation_data=dataset, verbose=0).history
+    loss = task.evaluate(data, batch_size=2, verbose=0, return_dict=True)["loss"]
+    assert history["val_loss"][-1] == pytest.approx(loss, rel=1e-5)
+    # A weight of 0 on all but one row leaves that row's loss, over the batch.
+    weights = np.array([0.0, 4.0, 0.0, 0.0], "float32")
+    weighted = task.evaluate(
+        data, sample_weight=weights, batch_size=4, verbose=0, return_dict=True
+    )
+    one = {name: values[1:2] for name, values in data.items()}
+    alone = task.evaluate(one, batch_size=1, verbose=0, return_dict=True)
+    assert weighted["loss"] == pytest.approx(alone["loss"], rel=1e-5)
+
+
 def test_predict_gives_logits(task, images):
     data = {"captions": CAPTIONS, "images": images}
     assert task.predict(data, batch_size=2, verbose=0).shape == (4, 16, 33)
@@ -159,6 +176,19 @@ def test_a_picture_depends_on_its_own_row_alone(task):
         np.testing.assert_array_equal(alone, together[row])
 
 
+def test_forms_of_prompts(task):
+    cat, dog = task.generate(["a cat", "a dog"], seed=0)
+    np.testing.assert_array_equal(task.generate(b"a cat", seed=0), cat)
+    np.testing.assert_array_equal(task.generate({"prompts": ["a dog"]}, seed=0)[0], dog)
+    one = {"prompts": ["a cat", "a dog"], "negative_prompts": "the sun"}
+    each = {"prompts": ["a cat", "a dog"], "negative_prompts": ["the sun"] * 2}
+    np.testing.assert_array_equal(
+        task.generate(one, seed=0), task.generate(each, seed=0)
+    )
+    with pytest.raises(ValueError, match="Received: .'prompt'"):
+        task.generate({"prompt": "a cat"})
+
+
 def test_images_of_a_prompt_have_seeds_in_sequence(task):
     three = task.generate("a cat", num_images=3, seed=7)
     for i in range(3):
@@ -191,7 +221,10 @@ def test_generation_defaults_of_a_model(task, tmp_path):
 @pytest.mark.parametrize(
     ("defaults", "message"),
     [
-        ({"guidance": 3.0}, "must be of the parameters seed, .* Received: guidance"),
+        (
+            {"guidance": 3.0},
+            "must be of the parameters guidance_scale, .* Received: guidance",
+        ),
         ({"temperature": 0.0}, "`temperature` must be a finite number above 0"),
     ],
 )
@@ -222,6 +255,7 @@ def test_any_prompt_has_a_picture(task, prompt):
         ({"top_k": -3}, "`top_k` must be 0"),
         ({"guidance_scale": float("nan")}, "`guidance_scale` must be a finite"),
         ({"seed": [1, 2, 3]}, r"`seed` must be one value, or one a prompt \(=2\)"),
+        ({"seed": 2**64}, "`seed` must fit int64. Received: 18446744073709551616"),
         ({"num_images": 0}, r"`num_images` \(=0\)"),
     ],
 )

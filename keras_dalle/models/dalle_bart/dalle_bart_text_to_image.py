@@ -23,6 +23,7 @@ from keras_dalle.models.dalle_bart.dalle_bart_text_to_image_preprocessor import 
     DalleBartTextToImagePreprocessor,
 )
 from keras_dalle.models.original_checkpoints import FromOriginalCheckpoint
+from keras_dalle.models.vqgan.vqgan_backbone import VQGANBackbone
 
 _MAX_ROWS_AT_ONCE = 64
 
@@ -196,7 +197,7 @@ class DalleBartTextToImage(FromOriginalCheckpoint, keras_hub.models.TextToImage)
 
         Args:
             inputs: a string, a list of strings, or a dictionary with `prompts` and,
-                if wanted, `negative_prompts`.
+                if wanted, `negative_prompts` (one for all, or one a prompt).
             num_images: int. Pictures a prompt; picture i has the seed `seed + i`.
             guidance_scale: float, or one a prompt. How far the prompt leads away from
                 the negative or blank one; 1 is off.
@@ -215,7 +216,7 @@ class DalleBartTextToImage(FromOriginalCheckpoint, keras_hub.models.TextToImage)
         """
         if num_images < 1:
             raise ValueError(f"`num_images` (={num_images}) must be at least 1.")
-        (prompts,), is_scalar = self._normalize_generate_inputs(_copied(inputs))
+        prompts, negative_prompts, is_scalar = _prompts_of(inputs)
         parameters = {
             "seed": secrets.randbits(31) if seed is None else seed,
             "guidance_scale": guidance_scale,
@@ -225,8 +226,8 @@ class DalleBartTextToImage(FromOriginalCheckpoint, keras_hub.models.TextToImage)
         }
         given = {name: x for name, x in parameters.items() if x is not None}
         rows = _rows_of(
-            prompts["prompts"],
-            prompts["negative_prompts"],
+            prompts,
+            negative_prompts,
             num_images,
             {**self.generation_defaults, **given},
         )
@@ -329,7 +330,11 @@ class DalleBartTextToImage(FromOriginalCheckpoint, keras_hub.models.TextToImage)
                 "vqgan": keras.saving.serialize_keras_object(self.vqgan),
                 "blank_caption_rate": self.blank_caption_rate,
                 "image_token_noise": self.image_token_noise,
-                "generation_defaults": dict(self.generation_defaults),
+                "generation_defaults": {
+                    name: value
+                    for name, value in self.generation_defaults.items()
+                    if name != "seed"
+                },
             }
         )
         return config
@@ -350,6 +355,11 @@ class DalleBartTextToImage(FromOriginalCheckpoint, keras_hub.models.TextToImage)
     def from_config(cls, config):
         if isinstance(config.get("vqgan"), dict):
             vqgan = keras.saving.deserialize_keras_object(config["vqgan"])
+            if not isinstance(vqgan, VQGANBackbone):
+                raise ValueError(
+                    "`vqgan` in task.json must be a VQGANBackbone. Received: "
+                    f"{type(vqgan).__name__}."
+                )
             config = {**config, "vqgan": vqgan}
         return super().from_config(config)
 
@@ -361,8 +371,23 @@ def _has_accelerator():
     )
 
 
-def _copied(inputs):
-    return dict(inputs) if isinstance(inputs, dict) else inputs
+def _prompts_of(inputs):
+    """Prompts, negative prompts, and whether there is one prompt without a batch."""
+    if not isinstance(inputs, dict):
+        inputs = {"prompts": inputs}
+    unknown = sorted(set(inputs) - {"prompts", "negative_prompts"})
+    if unknown or "prompts" not in inputs:
+        raise ValueError(
+            "`inputs` must be a string, a list of strings, or a dictionary with "
+            f"`prompts` and, if wanted, `negative_prompts`. Received: {sorted(inputs)}."
+        )
+    prompts = inputs["prompts"]
+    is_scalar = np.ndim(prompts) == 0
+    return (
+        [prompts] if is_scalar else prompts,
+        inputs.get("negative_prompts", ""),
+        is_scalar,
+    )
 
 
 def _rows_of(prompts, negative_prompts, num_images, parameters):
@@ -371,6 +396,8 @@ def _rows_of(prompts, negative_prompts, num_images, parameters):
 
     def repeated(name, values, dtype):
         values_B = np.array(values, dtype=object if dtype == tf.string else None)
+        if dtype.is_integer and not np.all(np.abs(values_B) <= dtype.max):
+            raise ValueError(f"`{name}` must fit {dtype.name}. Received: {values!r}.")
         if values_B.ndim and len(values_B) != count:
             raise ValueError(
                 f"`{name}` must be one value, or one a prompt (={count}). Received: "

@@ -39,12 +39,12 @@ class DalleBartTextToImagePreprocessor(FromOriginalCheckpoint, Preprocessor):
         self.max_text_length = max_text_length
 
     def call(self, x, y=None, sample_weight=None):
-        missing = {"captions", "image_tokens"} - set(x)
-        if missing:
+        names = sorted(x) if isinstance(x, dict) else type(x).__name__
+        if not isinstance(x, dict) or {"captions", "image_tokens"} - set(x):
             raise ValueError(
                 "Training data must be a dictionary with `captions` and "
                 "`image_tokens`, or `captions` and `images` for a model with a VQGAN. "
-                f"Received: {sorted(x)}."
+                f"Received: {names}."
             )
         inputs = {
             **self.generate_preprocess(x["captions"]),

@@ -7,7 +7,6 @@ import numpy as np
 from keras import ops
 
 
-@keras.saving.register_keras_serializable(package="keras_dalle")
 class VQGANTrainer(keras.Model):
     """Trains a `VQGANBackbone` to give back the pictures it is shown.
 
@@ -24,6 +23,11 @@ class VQGANTrainer(keras.Model):
 
     def __init__(self, backbone, **kwargs):
         super().__init__(**kwargs)
+        if not backbone.trainable_weights:
+            raise ValueError(
+                "`backbone` must be trainable. A `DalleBartTextToImage` freezes its "
+                "VQGAN: set `backbone.trainable = True` first."
+            )
         self.backbone = backbone
         self.psnr = keras.metrics.Mean(name="psnr")
         self.quantization_loss = keras.metrics.Mean(name="quantization_loss")
