@@ -1,15 +1,24 @@
 # Every target does all its own set-up, on a fresh machine too.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-PROMPT ?=
 PYTEST_FLAGS ?=
 BIN := .venv/bin
 FONT_PACKAGES := fonts-noto-color-emoji libfribidi0
+PRESET := keras_dalle/presets/emoji_tiny
 export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+# Make would expand a $ and the shell a quote; by way of the environment neither does.
+override PROMPT := $(value PROMPT)
+export PROMPT
+
+# $(call apt_install,PACKAGES) works as root, or by a sudo that asks no password.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo -n)
+apt_install = { command -v apt-get && $(SUDO) true; } > /dev/null 2>&1 && \
+	{ $(SUDO) apt-get update -q; $(SUDO) apt-get install -q -y $(1); }
 
 .PHONY: demo test lint emoji setup font
 
 demo: setup  ## Pictures from words, through SavedModel, server and client.
-	$(BIN)/keras-dalle demo $(if $(PROMPT),"$(PROMPT)") --output out/demo.png
+	$(BIN)/keras-dalle demo --output out/demo.png $(if $(PROMPT),-- "$$PROMPT")
 
 test: setup font  ## All tests.
 	$(BIN)/python -m pytest -n 2 $(PYTEST_FLAGS)
@@ -19,25 +28,38 @@ lint: setup  ## Lint, format check and types.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Trainings that were stopped go on where they were, and finished ones are not
+# repeated: remove runs/ to start anew. There is a preset at every moment: the old one
+# leaves its place for the new one only when that is complete.
 emoji: setup font  ## Everything from the font to the shipped preset and its figures.
+	$(BIN)/keras-dalle prepare-data --data-dir runs/emoji_data
 	$(BIN)/keras-dalle train --recipe emoji_vqgan --run-dir runs/emoji_vqgan
 	$(BIN)/keras-dalle train --recipe emoji_tiny --run-dir runs/emoji_tiny
-	rm -rf keras_dalle/presets/emoji_tiny
-	cp -r runs/emoji_tiny/preset keras_dalle/presets/emoji_tiny
+	rm -rf $(PRESET).new
+	cp -r runs/emoji_tiny/preset $(PRESET).new
+	if [ -d $(PRESET) ]; then rm -rf $(PRESET).old && mv $(PRESET) $(PRESET).old; fi
+	mv $(PRESET).new $(PRESET)
+	rm -rf $(PRESET).old
 	$(BIN)/keras-dalle evaluate emoji_tiny --output docs/emoji
+	$(BIN)/keras-dalle demo --output docs/emoji/demo.png
 
 setup: .venv/installed
 
 .venv/installed: setup.py constraints.txt
-	$(PYTHON) -m venv .venv || { echo "Needed: apt-get install python3-venv"; exit 1; }
+	@[ -n "$(PYTHON)" ] || { \
+		echo "No python3 was found. Install Python 3.11, or say where it is:"; \
+		echo "  make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c "import ensurepip, venv" 2> /dev/null || { \
+		package=$$($(PYTHON) -c \
+			"import sys; print('python%d.%d-venv' % sys.version_info[:2])") && \
+		{ $(call apt_install,$$package) || { \
+			echo "$(PYTHON) lacks venv: sudo apt-get install $$package"; exit 1; }; }; }
+	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
 	touch $@
 
-# The tests draw real emoji.
+# The tests draw real emoji; without the font those that do are skipped.
 font:
 	@dpkg -s $(FONT_PACKAGES) > /dev/null 2>&1 || \
-	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
-		apt-get update -q && apt-get install -q -y $(FONT_PACKAGES); \
-	else \
-		echo "Some tests need packages: sudo apt-get install $(FONT_PACKAGES)"; \
-	fi
+	{ $(call apt_install,$(FONT_PACKAGES)); } || \
+	echo "Warning: no emoji font. Install it: sudo apt-get install $(FONT_PACKAGES)"

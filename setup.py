@@ -39,6 +39,7 @@ setup(
         "ml-dtypes",
         "msgpack",
         "numpy",
+        "packaging",
         "Pillow>=11",
         "PyYAML",
         "rich",

@@ -12,13 +12,14 @@ from keras_dalle.commands.progress import step
 from keras_dalle.commands.serve import READY
 
 PRESET = "emoji_tiny"
+COLUMNS = 4
 DEFAULT_PROMPTS = (
     "red heart",
-    "grinning face",
     "red apple",
-    "full moon",
-    "sunflower",
-    "dog face",
+    "rocket",
+    "penguin",
+    "rainbow",
+    "clown face",
     "woman firefighter: dark skin tone",
     "man astronaut: light skin tone",
 )
@@ -56,7 +57,8 @@ def run_demo(
                 pngs = client.generate(
                     [prompt_bytes(prompt) for prompt in prompts], seed=seed
                 )
-    return write_grid(decode_pngs(pngs), prompts, output).absolute()
+    columns = min(COLUMNS, len(prompts))
+    return write_grid(decode_pngs(pngs), prompts, output, columns=columns).absolute()
 
 
 @contextlib.contextmanager

@@ -5,11 +5,18 @@ import importlib.metadata
 import platform
 import sys
 from collections.abc import Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from packaging.requirements import Requirement
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 DISTRIBUTION = "keras-dalle"
+REINSTALL = (
+    f"pip install --force-reinstall --no-deps {DISTRIBUTION}, from where it came from"
+)
+INSTALL_PACKAGES = "install the packages that are missing above"
+# Their requirements bring TFLite, which this package's environment does without.
+APART = ("orbit",)
 State = Literal["ok", "optional", "missing"]
 
 
@@ -21,7 +28,7 @@ class Check:
         name: What was looked for.
         state: "missing" keeps keras_dalle from working, "optional" does not.
         found: A version or a place; empty if there is none.
-        mend: A shell command; empty if nothing is to be done.
+        mend: What to do, mostly a shell command; empty if nothing is to be done.
     """
 
     name: str
@@ -45,6 +52,11 @@ def run_checks() -> list[Check]:
 def package_checks() -> Iterator[Check]:
     """One check a requirement, as this package's own metadata names them."""
     try:
+        from packaging.requirements import Requirement
+    except ImportError as error:
+        yield Check("packaging", "missing", str(error), "pip install packaging")
+        return
+    try:
         requirements = importlib.metadata.requires(DISTRIBUTION) or []
     except importlib.metadata.PackageNotFoundError:
         yield Check(DISTRIBUTION, "missing", "", "pip install -e .")
@@ -57,11 +69,15 @@ def package_checks() -> Iterator[Check]:
             continue
         for extra in extras:
             if requirement.marker.evaluate({"extra": extra}):
-                mend = f'pip install "{DISTRIBUTION}[{extra}]"'
-                yield _package_check(requirement, "optional", mend)
+                yield _package_check(requirement, "optional", _install_extra(extra))
 
 
-def _package_check(requirement: Requirement, otherwise: State, mend: str) -> Check:
+def _install_extra(extra: str) -> str:
+    command = f'pip install "{DISTRIBUTION}[{extra}]"'
+    return f"in an environment of its own: {command}" if extra in APART else command
+
+
+def _package_check(requirement: "Requirement", otherwise: State, mend: str) -> Check:
     try:
         version = importlib.metadata.version(requirement.name)
     except importlib.metadata.PackageNotFoundError:
@@ -77,7 +93,7 @@ def devices_check() -> Check:
     try:
         import tensorflow as tf
     except ImportError as error:
-        return Check("devices", "missing", str(error), "pip install tensorflow==2.20.*")
+        return Check("devices", "missing", str(error), INSTALL_PACKAGES)
     names = [device.name for device in tf.config.list_logical_devices()]
     return Check("devices", "ok", ", ".join(names))
 
@@ -89,13 +105,15 @@ def preset_check() -> Check:
     names = list(shipped_presets())
     if names:
         return Check("shipped presets", "ok", ", ".join(names))
-    return Check("shipped presets", "missing", "", "make emoji")
+    return Check("shipped presets", "missing", "", REINSTALL)
 
 
 def font_check() -> Check:
     """The colour font, of which only training data are made."""
-    from keras_dalle.data.emoji import INSTALL_FONT, find_font
-
+    try:
+        from keras_dalle.data.emoji import INSTALL_FONT, find_font
+    except ImportError as error:
+        return Check("emoji font", "missing", str(error), INSTALL_PACKAGES)
     try:
         return Check("emoji font", "ok", str(find_font()))
     except FileNotFoundError:
@@ -104,14 +122,14 @@ def font_check() -> Check:
 
 def shaping_check() -> Check:
     """Raqm with FriBidi, without which an emoji of several parts falls into them."""
-    from PIL import features
+    try:
+        from PIL import features
 
+        from keras_dalle.data.emoji import INSTALL_SHAPING
+    except ImportError as error:
+        return Check("text shaping", "missing", str(error), INSTALL_PACKAGES)
     missing = [name for name in ("raqm", "fribidi") if not features.check(name)]
     if not missing:
         return Check("text shaping", "ok", f"raqm {features.version('raqm')}, fribidi")
-    return Check(
-        "text shaping",
-        "optional",
-        "no " + ", ".join(missing),
-        "sudo apt-get install -y libraqm0 libfribidi0",
-    )
+    found = "no " + ", ".join(missing)
+    return Check("text shaping", "optional", found, INSTALL_SHAPING)

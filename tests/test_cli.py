@@ -1,5 +1,6 @@
 import inspect
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,8 +17,10 @@ from keras_dalle.commands import export, generate, preset_names
 from keras_dalle.generation.parameters import PARAMETERS
 from keras_dalle.models.dalle_bart.dalle_bart_text_to_image import DalleBartTextToImage
 from keras_dalle.prediction_service.client import PredictionClient
+from tests.fonts import needs_font
 from tests.tiny_preset import tiny_task
 from tests.toy_task import ToyTask, export_toy
+from training import train as training_script
 
 SHIPPED_CONFIG = preset_names.CONFIG_FILE
 
@@ -87,7 +90,7 @@ def test_help_imports_no_tensorflow():
 
 @pytest.mark.parametrize("function, example", COMMANDS)
 def test_every_command_has_help_with_an_example(function, example):
-    result = run(function.__name__, "--help")
+    result = run(function.__name__.replace("_", "-"), "--help")
     assert result.exit_code == 0
     assert example in " ".join(result.output.split())
 
@@ -160,6 +163,29 @@ def test_truncated_weights_name_the_preset(real_preset, tmp_path):
         weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
     message = refusal("generate", "red heart", "--preset", damaged)
     assert f"The files of preset {damaged} cannot be read" in message
+
+
+@pytest.mark.parametrize("text", ["{", "{}"])
+def test_damaged_configuration_names_the_preset(real_preset, tmp_path, text):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(real_preset, damaged)
+    (damaged / SHIPPED_CONFIG).write_text(text)
+    message = refusal("generate", "red heart", "--preset", damaged)
+    assert f"The files of preset {damaged} cannot be read" in message
+    assert "Error: " in message.partition("again. ")[2]
+
+
+@pytest.mark.parametrize(
+    "option, value", [("--seed", 10**20), ("--top-k", 99999999999), ("--top-k", -1)]
+)
+@pytest.mark.parametrize(
+    "command", [("generate",), ("client", "127.0.0.1:1")], ids=lambda c: c[0]
+)
+def test_integers_out_of_range_are_refused(command, option, value):
+    result = run(*command, "red heart", option, value)
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option}'" in result.stderr
+    assert "Traceback" not in result.output
 
 
 def test_generation_leaves_the_defaults_to_the_model_everywhere():
@@ -272,3 +298,39 @@ def test_presets_are_listed_with_sizes(monkeypatch, tmp_path):
     (folder / "model.weights.h5").write_bytes(b"0" * 2_500_000)
     output = run("presets").output
     assert "tiny" in output and "1,234,567" in output and "2.5 MB" in output
+
+
+def test_prepare_data_without_its_font(monkeypatch, tmp_path):
+    monkeypatch.setattr("keras_dalle.data.emoji.check_shaping", lambda: None)
+    font, data = tmp_path / "none.ttf", tmp_path / "data"
+    message = refusal("prepare-data", "--data-dir", data, "--font", font)
+    assert f"there is no file {font}" in message
+    assert not data.exists()
+
+
+@needs_font
+def test_prepare_data_counts_pictures(monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        "keras_dalle.data.emoji.fully_qualified_sequences",
+        lambda: ["😀", "❤️", "🇳🇴", "🇸🇯"],
+    )
+    result = run("prepare-data", "--data-dir", tmp_path, "--image-size", 8)
+    assert result.exit_code == 0, result.output
+    assert "Rendered 3 pictures." in result.stdout
+    assert "1 like an earlier one." in result.stdout
+    rows = re.findall(r"^[\w-]+: (\d+)$", result.stdout, re.MULTILINE)
+    assert sum(map(int, rows)) == 3
+
+
+def test_training_script_runs_on_tensorflow_by_default(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.delenv("KERAS_BACKEND")
+    monkeypatch.setattr(sys, "argv", ["train", "--recipe", "emoji_tiny"])
+    backends = []
+    monkeypatch.setattr(
+        training_script.recipes,
+        "run",
+        lambda *_: backends.append(os.environ["KERAS_BACKEND"]),
+    )
+    training_script.main()
+    assert backends == ["tensorflow"]

@@ -1,4 +1,5 @@
 import importlib.metadata
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -11,6 +12,7 @@ REQUIREMENTS = [
     "grpcio<0.1",
     "no-such-package-a>=2",
     'no-such-package-b; extra == "ui"',
+    'no-such-package-c; extra == "orbit"',
     'not-here; python_version < "3"',
 ]
 
@@ -21,7 +23,7 @@ def requirements(monkeypatch):
 
     class Metadata:
         def get_all(self, *_):
-            return ["ui"]
+            return ["ui", "orbit"]
 
     monkeypatch.setattr(importlib.metadata, "metadata", lambda _: Metadata())
 
@@ -34,6 +36,9 @@ def test_packages_are_checked_against_the_metadata(requirements):
     assert checks["no-such-package-a"].state == "missing"
     assert checks["no-such-package-b"].state == "optional"
     assert checks["no-such-package-b"].mend == 'pip install "keras-dalle[ui]"'
+    assert checks["no-such-package-c"].mend == (
+        'in an environment of its own: pip install "keras-dalle[orbit]"'
+    )
     assert "not-here" not in checks
 
 
@@ -58,6 +63,31 @@ def test_missing_shaping_has_its_command(monkeypatch):
     check = doctor.shaping_check()
     assert (check.state, check.found) == ("optional", "no fribidi")
     assert "libfribidi0" in check.mend
+
+
+@pytest.mark.parametrize(
+    "module, check",
+    [
+        ("packaging.requirements", lambda: next(doctor.package_checks())),
+        ("tensorflow", doctor.devices_check),
+        ("emoji", doctor.font_check),
+        ("PIL", doctor.shaping_check),
+        ("rich.progress", doctor.shaping_check),
+    ],
+)
+def test_missing_base_package_is_a_row(monkeypatch, module, check):
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delitem(sys.modules, "keras_dalle.data.emoji", raising=False)
+    row = check()
+    assert row.state == "missing" and row.mend
+    assert module.partition(".")[0] in row.found
+
+
+def test_missing_preset_is_mended_by_an_installation(monkeypatch, tmp_path):
+    monkeypatch.setattr("keras_dalle.commands.preset_names.PRESETS_DIRECTORY", tmp_path)
+    check = doctor.preset_check()
+    assert check.state == "missing"
+    assert check.mend.startswith("pip install --force-reinstall")
 
 
 @pytest.mark.parametrize("state, exit_code", [("missing", 1), ("optional", 0)])

@@ -8,6 +8,7 @@ from keras_dalle.data.emoji import render_emoji
 from keras_dalle.demo import DEFAULT_PROMPTS
 from keras_dalle.evaluation.retrieval import rank_by_rgb_distance
 from keras_dalle.models import DalleBartTextToImage
+from tests.fonts import needs_font
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +21,7 @@ def test_size():
     assert sum(file.stat().st_size for file in files) < 16e6
 
 
+@needs_font
 def test_nearest_true_picture_of_each_demo_prompt_is_the_one_asked_for(text_to_image):
     emoji = render_emoji(text_to_image.vqgan.image_size)
     targets = np.array([emoji.captions.index(prompt) for prompt in DEFAULT_PROMPTS])

@@ -1,12 +1,15 @@
 """Trains by a recipe: python -m training.train --recipe emoji_tiny."""
 
 import argparse
+import os
 from pathlib import Path
 
 from keras_dalle import recipes
 
 
 def main() -> None:
+    # Keras, which reads this, is imported no earlier than in `recipes.run`.
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog="Example: python -m training.train --recipe emoji_vqgan "

@@ -2,6 +2,7 @@
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from keras_dalle.commands.progress import step
@@ -23,7 +24,9 @@ def doctor() -> None:
     for heading in ("what", "found", "to mend it"):
         table.add_column(heading, overflow="fold")
     for check in checks:
-        table.add_row(MARKS[check.state], check.name, check.found, check.mend)
+        table.add_row(
+            MARKS[check.state], *map(escape, (check.name, check.found, check.mend))
+        )
     Console().print(table)
     if any(check.state == "missing" for check in checks):
         raise typer.Exit(1)

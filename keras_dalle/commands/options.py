@@ -5,20 +5,33 @@ from typing import Annotated
 
 import typer
 
+INT32_MAX = 2**31 - 1
+INT64_MAX = 2**63 - 1
+
 Prompts = Annotated[list[str], typer.Argument(help="Texts to draw.")]
 Output = Annotated[
     Path, typer.Option("--output", "-o", help="Where to write the grid of pictures.")
 ]
 NegativePrompt = Annotated[str, typer.Option(help="What to steer away from.")]
 Seed = Annotated[
-    int, typer.Option(help="Same seed, prompt and parameters: same picture.")
+    int,
+    typer.Option(
+        min=-INT64_MAX - 1,
+        max=INT64_MAX,
+        help="Same seed, prompt and parameters: same picture.",
+    ),
 ]
 GuidanceScale = Annotated[
     float | None, typer.Option(help="How far to follow the prompt; 1 is off.")
 ]
 Temperature = Annotated[float | None, typer.Option(help="Of the sampling.")]
 TopK = Annotated[
-    int | None, typer.Option(help="Sample from this many likeliest tokens; 0 is off.")
+    int | None,
+    typer.Option(
+        min=0,
+        max=INT32_MAX,
+        help="Sample from this many likeliest tokens; 0 is off.",
+    ),
 ]
 TopP = Annotated[
     float | None,

@@ -42,15 +42,15 @@ def load_task(preset: str) -> Any:
 
     Raises:
         ValueError: There is no such preset.
-        OSError: Its files are damaged.
+        OSError: Its files are damaged, or make no model; the message ends with why.
     """
     check_preset(preset)
     from keras_dalle.models import DalleBartTextToImage
 
     try:
         return DalleBartTextToImage.from_preset(preset)
-    except OSError as error:
+    except (OSError, ValueError, KeyError) as error:
         raise OSError(
             f"The files of preset {preset} cannot be read, or are damaged. Install or "
-            f"download them again. {error}"
+            f"download them again. {type(error).__name__}: {error}"
         ) from error

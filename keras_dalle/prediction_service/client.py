@@ -19,6 +19,15 @@ from tensorflow_serving.apis import (
 MAX_MESSAGE_BYTES = 2**31 - 1
 SIGNATURE_DEF = "signature_def"
 SERVING_DEFAULT = "serving_default"
+COLUMNS = {
+    "prompt": object,
+    "negative_prompt": object,
+    "seed": np.int64,
+    "guidance_scale": np.float32,
+    "temperature": np.float32,
+    "top_k": np.int32,
+    "top_p": np.float32,
+}
 
 
 class PredictionClientError(RuntimeError):
@@ -114,6 +123,8 @@ class PredictionClient:
             B pictures as PNG bytes.
 
         Raises:
+            ValueError: A parameter has another number of values, or is an integer too
+                large for the model.
             RowError: Parameters of single rows were faulty.
             PredictionClientError: The call failed.
         """
@@ -124,21 +135,19 @@ class PredictionClient:
             "top_k": top_k,
             "top_p": top_p,
         }
-        if None in parameters.values():
+        if any(x is None for x in parameters.values()):
             given = {name: x for name, x in parameters.items() if x is not None}
             parameters = {**self._defaults(), **given}
-        columns = {
-            "prompt": _column(prompts, object, rows),
-            "negative_prompt": _column(negative_prompts, object, rows),
-            "seed": _column(seed, np.int64, rows),
-            "guidance_scale": _column(parameters["guidance_scale"], np.float32, rows),
-            "temperature": _column(parameters["temperature"], np.float32, rows),
-            "top_k": _column(parameters["top_k"], np.int32, rows),
-            "top_p": _column(parameters["top_p"], np.float32, rows),
+        values = {
+            **parameters,
+            "prompt": prompts,
+            "negative_prompt": negative_prompts,
+            "seed": seed,
         }
         request = predict_pb2.PredictRequest()
         request.model_spec.name = self._model_name
-        for name, column in columns.items():
+        for name, dtype in COLUMNS.items():
+            column = _column(name, values[name], dtype, rows)
             request.inputs[name].CopyFrom(column)
         response = self._call(self._prediction.Predict, request)
         images = list(response.outputs["image_bytes"].string_val)
@@ -196,12 +205,23 @@ class PredictionClient:
             ) from error
 
 
-def _column(values: Any, dtype: Any, rows: int) -> tensor_pb2.TensorProto:
+def _column(name: str, values: Any, dtype: Any, rows: int) -> tensor_pb2.TensorProto:
     """A [B] tensor of one value for all rows, or of B values."""
+    if np.issubdtype(dtype, np.integer):
+        _check_range(name, values, np.iinfo(dtype))
     array = np.asarray(values, dtype)
     if array.shape not in ((), (rows,)):
         raise ValueError(
-            f"A parameter must be one value or one for each of the {rows} prompts. "
+            f"`{name}` must be one value or one for each of the {rows} prompts. "
             f"Received: {values!r}"
         )
     return tf.make_tensor_proto(np.broadcast_to(array, [rows]))
+
+
+def _check_range(name: str, values: Any, limits: np.iinfo) -> None:
+    """Raises for integers that NumPy would refuse unnamed, or wrap in silence."""
+    array = np.asarray(values)
+    if np.any(array < limits.min) or np.any(array > limits.max):
+        raise ValueError(
+            f"`{name}` must be from {limits.min} to {limits.max}. Received: {values!r}"
+        )

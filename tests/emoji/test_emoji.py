@@ -1,20 +1,18 @@
 """Rendering the emoji of a colour font, and their CLDR names."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image, ImageFont, features
 
 from keras_dalle.data import emoji as emoji_data
 from keras_dalle.data.emoji import (
-    FONT_PATHS,
     caption_of,
     check_shaping,
     find_font,
     fully_qualified_sequences,
     render_emoji,
 )
+from tests.fonts import needs_font
 
 # Names as in Unicode's emoji-test.txt, which the CLDR names come from.
 CLDR_NAMES = {
@@ -44,12 +42,6 @@ CLDR_NAMES = {
     "😗": "kissing face",
     "💋": "kiss mark",
 }
-
-needs_font = pytest.mark.skipif(
-    not (features.check("raqm") and features.check("fribidi"))
-    or not any(Path(path).is_file() for path in FONT_PATHS),
-    reason="needs fonts-noto-color-emoji, libraqm0 and libfribidi0",
-)
 
 
 @pytest.fixture

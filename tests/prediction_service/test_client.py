@@ -1,6 +1,7 @@
 import io
 
 import grpc
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -57,6 +58,32 @@ def test_row_errors_name_the_row_and_keep_the_others(client):
 def test_wrong_number_of_values(client):
     with pytest.raises(ValueError, match="each of the 2 prompts"):
         client.generate(["red", "blue"], seed=[1, 2, 3])
+
+
+def test_parameters_may_be_arrays(client):
+    prompts = ["red", "blue"]
+    temperature = [1.0, 0.5]
+    assert client.generate(prompts, temperature=np.array(temperature)) == (
+        client.generate(prompts, temperature=temperature)
+    )
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("seed", 10**20),
+        ("seed", [0, -(10**20)]),
+        ("top_k", 99999999999),
+        ("top_k", np.array([0, 99999999999])),
+    ],
+)
+def test_integers_out_of_range_are_named(name, value):
+    parameters = dict.fromkeys(("guidance_scale", "temperature", "top_k", "top_p"), 1)
+    with (
+        PredictionClient("127.0.0.1:1") as client,
+        pytest.raises(ValueError, match=f"`{name}` must be from -.* Received: .*99|00"),
+    ):
+        client.generate(["red", "blue"], **{**parameters, name: value})
 
 
 def test_metadata_and_status(client):
