@@ -81,8 +81,11 @@ def train(run: TrainingRun, directory: str | os.PathLike) -> Path:
 
 
 def _check_plan(run: TrainingRun, directory: Path) -> None:
-    """Refuses to go on with a run whose schedule was made for another length."""
-    plan = {"epochs": run.epochs, "steps_per_epoch": run.steps_per_epoch}
+    """Refuses to go on with a run whose epochs were of another length.
+
+    The batches that come next are counted from there. More epochs are welcome.
+    """
+    plan = {"steps_per_epoch": run.steps_per_epoch}
     path = directory / "plan.json"
     if not path.exists():
         directory.mkdir(parents=True, exist_ok=True)
