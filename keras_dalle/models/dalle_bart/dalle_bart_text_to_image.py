@@ -140,7 +140,7 @@ class DalleBartTextToImage(FromOriginalCheckpoint, keras_hub.models.TextToImage)
                 original trains.
             metrics: `"auto"` is accuracy a token and perplexity.
             jit_compile: `"auto"` is XLA where there is an accelerator: on a CPU its
-                steps were no faster, after a minute of compilation.
+                steps were no faster, after a long compilation.
             **kwargs: as `keras.Model.compile`.
         """
         if optimizer == "auto":
