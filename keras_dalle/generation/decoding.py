@@ -5,6 +5,7 @@
 
 import tensorflow as tf
 
+from keras_dalle.generation.end_token import EndToken
 from keras_dalle.generation.sampling import guide, sample
 
 
@@ -21,6 +22,7 @@ def generate_image_tokens(
     temperature: tf.Tensor,
     top_k: tf.Tensor,
     top_p: tf.Tensor,
+    end_token: EndToken | None = None,
 ) -> tf.Tensor:
     """Draws the image tokens of a batch of prompts, one position at a time.
 
@@ -40,6 +42,7 @@ def generate_image_tokens(
         temperature: float32 `[B]`, above 0.
         top_k: int32 `[B]`, 0 is off, 1 is greedy.
         top_p: float32 `[B]`, 1 is off.
+        end_token: ends rows early, as the original does; `None` for whole pictures.
 
     Returns:
         int32 `[B, image_length]`.
@@ -62,8 +65,11 @@ def generate_image_tokens(
         )
         logits = tf.cast(logits[:, 0, :codebook_size], tf.float32)
         conditional_BV, unconditional_BV = tf.split(logits, 2)
+        logits_BV = guide(conditional_BV, unconditional_BV, guidance_scale)
+        if end_token is not None:
+            logits_BV = end_token.forbid(logits_BV, position)
         chosen_B = sample(
-            guide(conditional_BV, unconditional_BV, guidance_scale),
+            logits_BV,
             seed=seed,
             position=position,
             temperature=temperature,
@@ -86,6 +92,8 @@ def generate_image_tokens(
         maximum_iterations=length,
     )
     tokens_BT = tf.transpose(tokens_TB.stack())
+    if end_token is not None:
+        tokens_BT = end_token.pad(tokens_BT)
     return tf.ensure_shape(tokens_BT, [None, length])
 
 
@@ -98,9 +106,9 @@ def _empty_cache(backbone, batch_size):
     shape = tf.stack(
         [
             batch_size,
-            backbone.num_heads,
+            backbone.num_decoder_heads,
             backbone.image_length,
-            backbone.hidden_dim // backbone.num_heads,
+            backbone.hidden_dim // backbone.num_decoder_heads,
         ]
     )
     dtype = tf.as_dtype(backbone.compute_dtype)

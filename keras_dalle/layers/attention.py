@@ -2,25 +2,41 @@
 
 # B batch, T queries, S keys, D width, N heads, H head width, G tiles, R tile rows
 
-import math
-
 import keras
 from keras import ops
 
-from keras_dalle.layers.row_stable import Dense, row_stable_softmax
-
-# Its exponential beside any real logit is exactly zero in float32, as with the
-# original's -inf, but a row without any key stays finite.
-MASKED_LOGIT = -1e9
+from keras_dalle.layers.attention_parts import (
+    CosineSimilarity,
+    HeadScale,
+    RelativePositionBias,
+    ScaledDotProduct,
+    Sinkhorn,
+    softmax,
+)
+from keras_dalle.layers.norms import SCALED, make_norm
+from keras_dalle.layers.row_stable import Dense
 
 
 @keras.saving.register_keras_serializable(package="keras_dalle")
 class Attention(keras.layers.Layer):
-    """Multi-head attention without biases; softmax in float32.
+    """Multi-head attention; logits and weights in float32 or wider.
 
     Args:
         num_heads: number of heads, N.
-        kernel_initializer: initializer of the four kernels `[D, D]`.
+        use_bias: whether the four dense layers have biases.
+        cosine_tau: constant of cosine attention; `None` for scaled dot products.
+        sinkhorn_iterations: 1 for softmax, see `Sinkhorn`.
+        head_scale: whether each head has a learned factor.
+        position_bias_lengths: pair of ints, query and key positions of a
+            `RelativePositionBias`; `None` for none.
+        inside_norm: a key of `NORMS` for a norm between heads and output; `None` for
+            none.
+        dropout: rate of the dropout on the weights, the same for all heads and rows
+            of the batch.
+        kernel_initializer: initializer of the query and key kernels `[D, D]` and of
+            the position bias.
+        branch_initializer: initializer of the value and output kernels `[D, D]`;
+            `None` for the same.
         **kwargs: of `keras.layers.Layer`.
 
     Call arguments:
@@ -30,10 +46,39 @@ class Attention(keras.layers.Layer):
         row_stable: multiply each batch entry on its own, see `Dense`.
     """
 
-    def __init__(self, num_heads, kernel_initializer="glorot_uniform", **kwargs):
+    def __init__(
+        self,
+        num_heads,
+        use_bias=False,
+        cosine_tau=None,
+        sinkhorn_iterations=1,
+        head_scale=False,
+        position_bias_lengths=None,
+        inside_norm=None,
+        dropout=0.0,
+        kernel_initializer="glorot_uniform",
+        branch_initializer=None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.num_heads = num_heads
+        self.use_bias = use_bias
+        self.cosine_tau = cosine_tau
+        self.sinkhorn_iterations = sinkhorn_iterations
+        self.head_scale = head_scale
+        self.position_bias_lengths = position_bias_lengths
+        self.inside_norm = inside_norm
+        self.dropout = dropout
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.branch_initializer = keras.initializers.get(
+            branch_initializer or self.kernel_initializer
+        )
+        self._similarity = (
+            ScaledDotProduct() if cosine_tau is None else CosineSimilarity(cosine_tau)
+        )
+        self._weights = (
+            softmax if sinkhorn_iterations == 1 else Sinkhorn(sinkhorn_iterations)
+        )
 
     def build(self, x_shape):
         width = x_shape[-1]
@@ -43,44 +88,78 @@ class Attention(keras.layers.Layer):
                 f"(={self.num_heads})."
             )
         self.head_dim = width // self.num_heads
-        for name in ("query", "key", "value", "attention_output"):
-            dense = Dense(
-                width,
-                kernel_initializer=self.kernel_initializer.clone(),
-                dtype=self.dtype_policy,
-                name=name,
-            )
-            dense.build((None, None, width))
-            setattr(self, name, dense)
+        self.query = self._dense(width, self.kernel_initializer, "query")
+        self.key = self._dense(width, self.kernel_initializer, "key")
+        self.value = self._dense(width, self.branch_initializer, "value")
+        self.attention_output = self._dense(
+            width, self.branch_initializer, "attention_output"
+        )
+        self._build_optional_parts(width)
         self.built = True
 
-    def call(self, x_BTD, memory_BSD, mask, row_stable=False):
-        q_BNTH = self._split_heads(self.query(x_BTD, row_stable=row_stable))
-        k_BNSH, v_BNSH = self.keys_values(memory_BSD, row_stable=row_stable)
+    def _dense(self, width, initializer, name):
+        dense = Dense(
+            width,
+            use_bias=self.use_bias,
+            kernel_initializer=initializer.clone(),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+        dense.build((None, None, width))
+        return dense
+
+    def _build_optional_parts(self, width):
+        policy = self.dtype_policy
+        self.position_bias = None
+        if self.position_bias_lengths is not None:
+            query_length, key_length = self.position_bias_lengths
+            self.position_bias = RelativePositionBias(
+                self.num_heads,
+                query_length,
+                key_length,
+                initializer=self.kernel_initializer.clone(),
+                dtype=policy,
+                name="position_bias",
+            )
+            self.position_bias.build()
+        head_factors = HeadScale if self.head_scale else keras.layers.Identity
+        self.head_factors = head_factors(dtype=policy, name="head_factors")
+        self.head_factors.build((None, self.num_heads, None, self.head_dim))
+        kind = None if self.inside_norm is None else SCALED
+        self.heads_norm = make_norm(
+            kind, self.inside_norm, dtype=policy, name="heads_norm"
+        )
+        self.heads_norm.build((None, None, width))
+        self.weights_dropout = keras.layers.Dropout(
+            self.dropout,
+            noise_shape=(1, 1, None, None),
+            dtype=policy,
+            name="weights_dropout",
+        )
+
+    def call(self, x_BTD, memory_BSD, mask, row_stable=False, training=None):
+        q_BNTH = self._queries(self.query(x_BTD, row_stable=row_stable))
+        keys_values = self.keys_values(memory_BSD, row_stable=row_stable)
         context_BTD = self._attend(
-            q_BNTH,
-            k_BNSH,
-            v_BNSH,
-            mask,
-            row_stable_softmax if row_stable else ops.softmax,
+            q_BNTH, keys_values, mask, row_stable=row_stable, training=training
         )
         return self.attention_output(context_BTD, row_stable=row_stable)
 
     def keys_values(self, memory_BSD, row_stable=False):
         """Keys and values `[B, N, S, H]` of a memory `[B, S, D]`."""
         return (
-            self._split_heads(self.key(memory_BSD, row_stable=row_stable)),
+            self._keys(self.key(memory_BSD, row_stable=row_stable)),
             self._split_heads(self.value(memory_BSD, row_stable=row_stable)),
         )
 
     def tiled_keys_values(self, x_GRD, tiles):
         """Keys and values `[B, N, T, H]` of tokens that lie in row tiles."""
         return (
-            self._split_heads(tiles.join(self.key(x_GRD, row_stable=True))),
+            self._keys(tiles.join(self.key(x_GRD, row_stable=True))),
             self._split_heads(tiles.join(self.value(x_GRD, row_stable=True))),
         )
 
-    def attend_tiled(self, x_GRD, tiles, keys_values, mask):
+    def attend_tiled(self, x_GRD, tiles, keys_values, mask, position):
         """Attention of tokens that lie in row tiles to given keys and values.
 
         Args:
@@ -88,30 +167,50 @@ class Attention(keras.layers.Layer):
             tiles: the `RowTiles` that laid them out.
             keys_values: pair of `[B, N, S, H]`.
             mask: bool, broadcast to `[B, N, T, S]`.
+            position: scalar int, the position of the first token.
 
         Returns:
             `[G, R, D]`.
         """
-        q_BNTH = self._split_heads(tiles.join(self.query(x_GRD, row_stable=True)))
-        k_BNSH, v_BNSH = keys_values
-        context_BTD = self._attend(q_BNTH, k_BNSH, v_BNSH, mask, row_stable_softmax)
+        q_BNTH = self._queries(tiles.join(self.query(x_GRD, row_stable=True)))
+        context_BTD = self._attend(q_BNTH, keys_values, mask, position, row_stable=True)
         return self.attention_output(tiles.split(context_BTD), row_stable=True)
+
+    def _queries(self, x_BTD):
+        return self._similarity.queries(self._split_heads(x_BTD))
+
+    def _keys(self, x_BSD):
+        return self._similarity.keys(self._split_heads(x_BSD))
 
     def _split_heads(self, x_BTD):
         batch_size, length = ops.shape(x_BTD)[:2]
         shape = (batch_size, length, self.num_heads, self.head_dim)
         return ops.transpose(ops.reshape(x_BTD, shape), (0, 2, 1, 3))
 
-    def _attend(self, q_BNTH, k_BNSH, v_BNSH, mask, softmax):
-        q_BNTH = q_BNTH / math.sqrt(self.head_dim)
+    def _attend(
+        self, q_BNTH, keys_values, mask, position=0, row_stable=False, training=None
+    ):
+        k_BNSH, v_BNSH = keys_values
         logits_BNTS = ops.einsum("BNTH,BNSH->BNTS", q_BNTH, k_BNSH)
-        logits_BNTS = ops.cast(logits_BNTS, "float32")
-        logits_BNTS = ops.where(mask, logits_BNTS, MASKED_LOGIT)
-        weights_BNTS = ops.cast(softmax(logits_BNTS), v_BNSH.dtype)
+        # Not in half precision, but float64 stays what it is.
+        wide = keras.backend.result_type(logits_BNTS.dtype, "float32")
+        logits_BNTS = ops.cast(logits_BNTS, wide)
+        if self.position_bias is not None:
+            num_queries, num_keys = ops.shape(q_BNTH)[2], ops.shape(k_BNSH)[2]
+            bias_NTS = self.position_bias(
+                position=position, num_queries=num_queries, num_keys=num_keys
+            )
+            logits_BNTS = logits_BNTS + ops.cast(bias_NTS, wide)
+        weights_BNTS = self._weights(logits_BNTS, mask, row_stable=row_stable)
+        weights_BNTS = ops.cast(weights_BNTS, v_BNSH.dtype)
+        weights_BNTS = self.weights_dropout(weights_BNTS, training=training)
         context_BNTH = ops.einsum("BNTS,BNSH->BNTH", weights_BNTS, v_BNSH)
-        batch_size, _, length, _ = ops.shape(context_BNTH)
+        return self.heads_norm(self._merge_heads(self.head_factors(context_BNTH)))
+
+    def _merge_heads(self, x_BNTH):
+        batch_size, _, length, _ = ops.shape(x_BNTH)
         return ops.reshape(
-            ops.transpose(context_BNTH, (0, 2, 1, 3)),
+            ops.transpose(x_BNTH, (0, 2, 1, 3)),
             (batch_size, length, self.num_heads * self.head_dim),
         )
 
@@ -120,12 +219,19 @@ class Attention(keras.layers.Layer):
 
     def get_config(self):
         config = super().get_config()
+        serialize = keras.initializers.serialize
         config.update(
             {
                 "num_heads": self.num_heads,
-                "kernel_initializer": keras.initializers.serialize(
-                    self.kernel_initializer
-                ),
+                "use_bias": self.use_bias,
+                "cosine_tau": self.cosine_tau,
+                "sinkhorn_iterations": self.sinkhorn_iterations,
+                "head_scale": self.head_scale,
+                "position_bias_lengths": self.position_bias_lengths,
+                "inside_norm": self.inside_norm,
+                "dropout": self.dropout,
+                "kernel_initializer": serialize(self.kernel_initializer),
+                "branch_initializer": serialize(self.branch_initializer),
             }
         )
         return config

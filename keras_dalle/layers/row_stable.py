@@ -23,10 +23,11 @@ ROWS_PER_TILE = 16
 
 @keras.saving.register_keras_serializable(package="keras_dalle")
 class Dense(keras.layers.Dense):
-    """A dense layer without bias, with a row-stable mode for generation.
+    """A dense layer with a row-stable mode for generation.
 
     Args:
         units: width of the output.
+        use_bias: whether there is a bias; DALL·E mini has none.
         **kwargs: of `keras.layers.Dense`.
 
     Call arguments:
@@ -43,7 +44,8 @@ class Dense(keras.layers.Dense):
             return super().call(inputs)
         # A kernel of rank 3 keeps the product batched: with rank 2, Keras
         # flattens all rows into one matrix.
-        return ops.matmul(inputs, ops.expand_dims(self.kernel, 0))
+        outputs = ops.matmul(inputs, ops.expand_dims(self.kernel, 0))
+        return outputs + self.bias if self.use_bias else outputs
 
 
 class RowTiles:

@@ -1,10 +1,12 @@
-"""The gated feed-forward block against plain NumPy."""
+"""The feed-forward blocks against plain NumPy."""
 
 import math
 
 import numpy as np
+import pytest
 
-from keras_dalle.layers.feed_forward import GatedFeedForward
+from keras_dalle.layers.feed_forward import FEED_FORWARD_BLOCKS, GatedFeedForward
+from keras_dalle.layers.variant import FEED_FORWARDS
 
 X = np.random.default_rng(0).standard_normal((2, 3, 8)).astype("float32")
 
@@ -43,7 +45,34 @@ def test_weights():
     }
 
 
-def test_config():
-    layer = GatedFeedForward(12)
-    again = GatedFeedForward.from_config(layer.get_config())
+def test_plain_block_with_biases():
+    layer = FEED_FORWARD_BLOCKS["ffn"](
+        12, {"activation": "relu", "use_bias": True, "norm_placement": "postln"}
+    )
+    layer.build((None, None, 8))
+    for weight in layer.weights:
+        weight.assign(np.random.default_rng(1).standard_normal(weight.shape))
+    inner, outer = layer.intermediate, layer.feed_forward_output
+    hidden = np.maximum(X @ inner.kernel.numpy() + inner.bias.numpy(), 0)
+    expected = hidden @ outer.kernel.numpy() + outer.bias.numpy()
+    np.testing.assert_allclose(layer(X), expected, atol=1e-5)
+    np.testing.assert_allclose(layer(X, row_stable=True), expected, atol=1e-5)
+
+
+def test_dropout_inside_acts_in_training_only():
+    layer = GatedFeedForward(12, dropout=0.5, kernel_initializer="he_normal")
+    plain = layer(X).numpy()
+    np.testing.assert_array_equal(layer(X, training=False), plain)
+    assert np.abs(layer(X, training=True).numpy() - plain).max() > 0.01
+
+
+def test_the_variants_are_the_blocks():
+    assert set(FEED_FORWARDS) == set(FEED_FORWARD_BLOCKS)
+
+
+@pytest.mark.parametrize("kind", FEED_FORWARD_BLOCKS)
+def test_config(kind):
+    block = FEED_FORWARD_BLOCKS[kind]
+    layer = block(12, {"norm": "rmsnorm"}, dropout=0.1)
+    again = block.from_config(layer.get_config())
     assert again.get_config() == layer.get_config()

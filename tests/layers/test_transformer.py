@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from keras_dalle.layers.transformer import ImageDecoderLayer, TextEncoderLayer
+from keras_dalle.layers.variant import BranchGains
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((2, 4, 8)).astype("float32")
 TEXT = RNG.standard_normal((2, 3, 8)).astype("float32")
 TEXT_MASK = np.array([[1, 1, 0], [1, 1, 1]])
-ARGUMENTS = {"num_heads": 2, "intermediate_dim": 12, "kernel_initializer": "he_normal"}
+ARGUMENTS = {"num_heads": 2, "intermediate_dim": 12, "init_std": 0.5}
 
 
 def test_encoder_layer_ignores_padding():
@@ -48,6 +49,40 @@ def test_dropout_acts_in_training_only():
 
 @pytest.mark.parametrize("layer_class", [TextEncoderLayer, ImageDecoderLayer])
 def test_config(layer_class):
-    layer = layer_class(**ARGUMENTS, dropout=0.1)
+    layer = layer_class(
+        **ARGUMENTS,
+        dropout=0.1,
+        variant={"norm_placement": "subln", "head_scale": True},
+        gains=BranchGains(2.0, 3.0, 4.0),
+        norm_after="scaled",
+    )
     again = layer_class.from_config(layer.get_config())
     assert again.get_config() == layer.get_config()
+
+
+def test_residuals_are_scaled():
+    gains = BranchGains(residual=3.0)
+    arguments = {"num_heads": 2, "intermediate_dim": 12, "init_std": 0.0}
+    layer = TextEncoderLayer(**arguments, gains=gains)
+    # Zero kernels make zero branches: what is left is the residual, twice.
+    np.testing.assert_allclose(layer(X, np.ones((2, 4))), 9 * X, rtol=1e-6)
+
+
+def test_initial_kernels_are_scaled():
+    gains = BranchGains(1.0, 2.0, 3.0)
+    layer = ImageDecoderLayer(4, 400, gains=gains, init_std=0.1)
+    layer.build((None, None, 200))
+    deviations = {
+        "self_attention/query": 0.1,
+        "self_attention/key": 0.1,
+        "self_attention/value": 0.2,
+        "self_attention/attention_output": 0.2,
+        "cross_attention/query": 0.1,
+        "cross_attention/value": 0.3,
+        "feed_forward/gate": 0.2,
+        "feed_forward/feed_forward_output": 0.2,
+    }
+    for weight in layer.weights:
+        for name, expected in deviations.items():
+            if weight.path.endswith(f"{name}/kernel"):
+                np.testing.assert_allclose(np.std(weight), expected, rtol=0.02)

@@ -3,20 +3,27 @@
 # B batch, S text tokens, T image tokens, D width, V image vocabulary + 1,
 # L image length, N heads, H head width, G tiles, R rows of a tile
 
+import math
+
 import keras
 from keras import ops
 from keras_hub.layers import PositionEmbedding
 from keras_hub.models import Backbone
 
 from keras_dalle.layers.attention import write_slice
-from keras_dalle.layers.norms import make_norm
+from keras_dalle.layers.norms import SCALED
 from keras_dalle.layers.row_stable import Dense, RowTiles
 from keras_dalle.layers.transformer import (
     ImageDecoderLayer,
     TextEncoderLayer,
     padding_mask_to_attention_mask,
 )
-from keras_dalle.models.original_checkpoints import FromOriginalCheckpoint
+from keras_dalle.layers.variant import TransformerVariant, branch_gains
+from keras_dalle.models.original_checkpoints import (
+    CONFIG_FILES,
+    WEIGHT_FILES,
+    FromOriginalCheckpoint,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_dalle")
@@ -24,9 +31,10 @@ class DalleBartBackbone(FromOriginalCheckpoint, Backbone):
     """BART as DALL·E mini and Mega have it: text tokens in, image tokens out.
 
     An encoder reads the prompt; a causal decoder with cross-attention predicts a
-    grid of VQGAN codes, row by row. NormFormer norms, gated linear units, no
-    biases in dense layers, separate embeddings for text and image, learned
-    absolute positions, and an image head that is not tied to the embedding.
+    grid of VQGAN codes, row by row. Text and image have separate embeddings, and the
+    image head is not tied to either. Norms, attention, feed-forward blocks and
+    positions are those of the `variant`; the default is DALL·E mini's: NormFormer
+    norms, gated linear units, no biases, learned absolute positions.
 
     Image embedding and head have one row more than the vocabulary, as in the
     original, so that the default start token has a place.
@@ -45,7 +53,13 @@ class DalleBartBackbone(FromOriginalCheckpoint, Backbone):
         decoder_start_token_id: token before the first image token; defaults to
             `image_vocabulary_size`.
         dropout: rate after the embeddings and on each residual branch.
+        attention_dropout: rate on the attention weights.
+        activation_dropout: rate inside the feed-forward blocks.
         init_std: standard deviation of the initial embeddings and kernels.
+        num_decoder_heads: number of heads in the decoder's layers; defaults to
+            `num_heads`.
+        variant: a `keras_dalle.layers.variant.TransformerVariant` or a dictionary of
+            its fields, e.g. `{"norm": "rmsnorm"}`; `None` for DALL·E mini's.
         dtype: dtype policy or its name, e.g. `"mixed_bfloat16"`.
         **kwargs: of `keras_hub.models.Backbone`.
 
@@ -61,7 +75,8 @@ class DalleBartBackbone(FromOriginalCheckpoint, Backbone):
         logits: `[B, T, image_vocabulary_size + 1]`.
 
     Raises:
-        ValueError: `hidden_dim` is not divisible by `num_heads`.
+        ValueError: `hidden_dim` is not divisible by a number of heads, or the variant
+            names something unknown.
 
     Example:
     ```python
@@ -91,6 +106,8 @@ class DalleBartBackbone(FromOriginalCheckpoint, Backbone):
     ```
     """
 
+    original_files = CONFIG_FILES + WEIGHT_FILES
+
     def __init__(
         self,
         vocabulary_size,
@@ -105,34 +122,53 @@ class DalleBartBackbone(FromOriginalCheckpoint, Backbone):
         image_length=256,
         decoder_start_token_id=None,
         dropout=0.0,
+        attention_dropout=0.0,
+        activation_dropout=0.0,
         init_std=0.02,
+        num_decoder_heads=None,
+        variant=None,
         dtype=None,
         **kwargs,
     ):
-        if hidden_dim % num_heads:
-            raise ValueError(
-                f"`hidden_dim` (={hidden_dim}) must be divisible by `num_heads` "
-                f"(={num_heads})."
-            )
-
-        def initializer():
-            return keras.initializers.RandomNormal(stddev=init_std)
+        variant = TransformerVariant.of(variant)
+        num_decoder_heads = num_decoder_heads or num_heads
+        for name, heads in (
+            ("num_heads", num_heads),
+            ("num_decoder_heads", num_decoder_heads),
+        ):
+            if hidden_dim % heads:
+                raise ValueError(
+                    f"`hidden_dim` (={hidden_dim}) must be divisible by `{name}` "
+                    f"(={heads})."
+                )
+        encoder_gains, decoder_gains = branch_gains(
+            variant, num_encoder_layers, num_decoder_layers
+        )
+        common = {
+            "variant": variant,
+            "text_length": max_text_length,
+            "image_length": image_length,
+            "dropout": dropout,
+            "attention_dropout": attention_dropout,
+            "activation_dropout": activation_dropout,
+            "init_std": init_std,
+            "dtype": dtype,
+        }
 
         # === Layers ===
         self.text_token_embedding = keras.layers.Embedding(
             vocabulary_size,
             hidden_dim,
-            embeddings_initializer=initializer(),
+            embeddings_initializer=_initializer(init_std),
             dtype=dtype,
             name="text_token_embedding",
         )
-        self.text_position_embedding = PositionEmbedding(
-            max_text_length,
-            initializer=initializer(),
-            dtype=dtype,
-            name="text_position_embedding",
+        self.text_position_embedding = _position_embedding(
+            variant, max_text_length, init_std, dtype, "text_position_embedding"
         )
-        self.text_embedding_norm = make_norm("scaled", dtype, "text_embedding_norm")
+        self.text_embedding_norm = variant.make_norm(
+            SCALED, dtype, "text_embedding_norm"
+        )
         self.text_embedding_dropout = keras.layers.Dropout(
             dropout, dtype=dtype, name="text_embedding_dropout"
         )
@@ -140,51 +176,61 @@ class DalleBartBackbone(FromOriginalCheckpoint, Backbone):
             TextEncoderLayer(
                 num_heads,
                 encoder_intermediate_dim,
-                dropout=dropout,
-                kernel_initializer=initializer(),
-                dtype=dtype,
+                gains=encoder_gains,
+                norm_after=variant.norm_after_layer(i, num_encoder_layers),
                 name=f"encoder_layer_{i}",
+                **common,
             )
             for i in range(num_encoder_layers)
         ]
-        self.encoder_final_norm = make_norm("unscaled", dtype, "encoder_final_norm")
+        self.encoder_final_norm = variant.make_norm(
+            variant.placement.at_the_end if variant.final_encoder_norm else None,
+            dtype,
+            "encoder_final_norm",
+        )
         self.image_token_embedding = keras.layers.Embedding(
             image_vocabulary_size + 1,
             hidden_dim,
-            embeddings_initializer=initializer(),
+            embeddings_initializer=_initializer(init_std),
             dtype=dtype,
             name="image_token_embedding",
         )
-        self.image_position_embedding = PositionEmbedding(
-            image_length,
-            initializer=initializer(),
-            dtype=dtype,
-            name="image_position_embedding",
+        self.image_position_embedding = _position_embedding(
+            variant, image_length, init_std, dtype, "image_position_embedding"
         )
-        self.image_embedding_norm = make_norm("scaled", dtype, "image_embedding_norm")
+        self.image_embedding_norm = variant.make_norm(
+            SCALED, dtype, "image_embedding_norm"
+        )
         self.image_embedding_dropout = keras.layers.Dropout(
             dropout, dtype=dtype, name="image_embedding_dropout"
         )
         self.decoder_layers = [
             ImageDecoderLayer(
-                num_heads,
+                num_decoder_heads,
                 decoder_intermediate_dim,
-                dropout=dropout,
-                kernel_initializer=initializer(),
-                dtype=dtype,
+                gains=decoder_gains,
+                norm_after=variant.norm_after_layer(i, num_decoder_layers),
                 name=f"decoder_layer_{i}",
+                **common,
             )
             for i in range(num_decoder_layers)
         ]
-        self.decoder_final_norm = make_norm("unscaled", dtype, "decoder_final_norm")
+        self.decoder_final_norm = variant.make_norm(
+            variant.placement.at_the_end if variant.final_decoder_norm else None,
+            dtype,
+            "decoder_final_norm",
+        )
         self.image_head = Dense(
             image_vocabulary_size + 1,
-            kernel_initializer=initializer(),
+            kernel_initializer=_initializer(init_std),
             dtype=dtype,
             name="image_head",
         )
 
         # === Functional Model ===
+        self._embedding_scale = (
+            math.sqrt(hidden_dim) if variant.scale_embedding else None
+        )
         encoder_token_ids = keras.Input(
             (None,), dtype="int32", name="encoder_token_ids"
         )
@@ -230,7 +276,11 @@ class DalleBartBackbone(FromOriginalCheckpoint, Backbone):
         self.image_length = image_length
         self.decoder_start_token_id = decoder_start_token_id
         self.dropout = dropout
+        self.attention_dropout = attention_dropout
+        self.activation_dropout = activation_dropout
         self.init_std = init_std
+        self.num_decoder_heads = num_decoder_heads
+        self.variant = variant
 
     def encode(self, token_ids, padding_mask, row_stable=False):
         """Runs the text encoder alone.
@@ -244,16 +294,29 @@ class DalleBartBackbone(FromOriginalCheckpoint, Backbone):
         Returns:
             `[B, S, D]`, after the final norm.
         """
-        x_BSD = self.text_token_embedding(token_ids)
-        x_BSD = x_BSD + self.text_position_embedding(x_BSD)
+        x_BSD = self._embed(
+            self.text_token_embedding, self.text_position_embedding, token_ids
+        )
         x_BSD = self.text_embedding_dropout(self.text_embedding_norm(x_BSD))
         for layer in self.encoder_layers:
             x_BSD = layer(x_BSD, padding_mask, row_stable=row_stable)
         return self.encoder_final_norm(x_BSD)
 
     def _embed_image(self, token_ids, position=0):
-        x_BTD = self.image_token_embedding(token_ids)
-        return x_BTD + self.image_position_embedding(x_BTD, start_index=position)
+        return self._embed(
+            self.image_token_embedding,
+            self.image_position_embedding,
+            token_ids,
+            position,
+        )
+
+    def _embed(self, tokens, positions, token_ids, position=0):
+        x_BTD = tokens(token_ids)
+        if self._embedding_scale is not None:
+            x_BTD = x_BTD * self._embedding_scale
+        if positions is None:
+            return x_BTD
+        return x_BTD + positions(x_BTD, start_index=position)
 
     def empty_self_attention_cache(self, batch_size):
         """A cache for `decode_step` before the first token.
@@ -266,9 +329,9 @@ class DalleBartBackbone(FromOriginalCheckpoint, Backbone):
         """
         shape = (
             batch_size,
-            self.num_heads,
+            self.num_decoder_heads,
             self.image_length,
-            self.hidden_dim // self.num_heads,
+            self.hidden_dim // self.num_decoder_heads,
         )
         return [
             (ops.zeros(shape, self.compute_dtype), ops.zeros(shape, self.compute_dtype))
@@ -336,10 +399,12 @@ class DalleBartBackbone(FromOriginalCheckpoint, Backbone):
 
     @classmethod
     def from_original(cls, directory, load_weights=True, **kwargs):
-        """Reads a folder of DALL·E mini: config.json and flax_model.msgpack."""
+        """Reads a folder of DALL·E mini or of min-dalle."""
         from keras_dalle.converters.dalle_bart import load_dalle_bart
+        from keras_dalle.converters.min_dalle import is_min_dalle, load_min_dalle
 
-        return load_dalle_bart(directory, load_weights, **kwargs)
+        load = load_min_dalle if is_min_dalle(directory) else load_dalle_bart
+        return load(directory, load_weights, **kwargs)
 
     def get_config(self):
         config = super().get_config()
@@ -357,7 +422,24 @@ class DalleBartBackbone(FromOriginalCheckpoint, Backbone):
                 "image_length": self.image_length,
                 "decoder_start_token_id": self.decoder_start_token_id,
                 "dropout": self.dropout,
+                "attention_dropout": self.attention_dropout,
+                "activation_dropout": self.activation_dropout,
                 "init_std": self.init_std,
+                "num_decoder_heads": self.num_decoder_heads,
+                "variant": self.variant.fields(),
             }
         )
         return config
+
+
+def _initializer(init_std):
+    return keras.initializers.RandomNormal(stddev=init_std)
+
+
+def _position_embedding(variant, length, init_std, dtype, name):
+    """Learned absolute positions, or `None` where the variant has none."""
+    if not variant.absolute_positions:
+        return None
+    return PositionEmbedding(
+        length, initializer=_initializer(init_std), dtype=dtype, name=name
+    )
