@@ -1,106 +1,52 @@
-"""Loads a VQGAN from vqgan-jax's folder: config.json and flax_model.msgpack."""
+"""VQGANs of all original projects, by what their folders hold."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from keras_dalle.converters.flax import Rule, assign_weights, read_flax_msgpack
+from keras_dalle.converters.vqgan_flax import load_flax_vqgan, save_flax_vqgan
+from keras_dalle.converters.vqgan_min_dalle import (
+    load_min_dalle_vqgan,
+    save_min_dalle_vqgan,
+)
+from keras_dalle.converters.vqgan_taming import load_taming_vqgan, save_taming_vqgan
 from keras_dalle.models.vqgan.vqgan_backbone import VQGANBackbone
-from keras_dalle.utils.files import read_json, require_files
 
-# Variable paths of `VQGANBackbone` to vqgan-jax's names. `<block>` is a place in the
-# tree, such as encoder_down_0_block_1 for encoder/down_0/block_1.
-_SIDE = r"(?P<side>encoder|decoder)"
-_PLACE = _SIDE + r"_(?P<level>(?:down|up)_\d+|mid)_(?P<block>block_\d+|attn_\d+)"
-_TREE = r"\g<side>/\g<level>/\g<block>"
-FLAX_TABLE = (
-    Rule(rf"{_PLACE}/norm(?P<n>\d?)/gamma", rf"{_TREE}/norm\g<n>/scale"),
-    Rule(rf"{_PLACE}/norm(?P<n>\d?)/beta", rf"{_TREE}/norm\g<n>/bias"),
-    Rule(
-        rf"{_PLACE}/shortcut/(?P<leaf>kernel|bias)",
-        rf"{_TREE}/nin_shortcut/\g<leaf>",
-    ),
-    Rule(
-        rf"{_PLACE}/attention_output/(?P<leaf>kernel|bias)",
-        rf"{_TREE}/proj_out/\g<leaf>",
-    ),
-    Rule(
-        rf"{_PLACE}/(?P<initial>[qkv])(?:uery|ey|alue)/(?P<leaf>kernel|bias)",
-        rf"{_TREE}/\g<initial>/\g<leaf>",
-    ),
-    Rule(
-        rf"{_PLACE}/(?P<conv>conv\d)/(?P<leaf>kernel|bias)",
-        rf"{_TREE}/\g<conv>/\g<leaf>",
-    ),
-    Rule(
-        _SIDE
-        + r"_(?P<level>(?:down|up)_\d+)_(?P<kind>downsample|upsample)/(?P<rest>.+)",
-        r"\g<side>/\g<level>/\g<kind>/\g<rest>",
-    ),
-    Rule(
-        _SIDE + r"_(?P<conv>conv_(?:in|out))/(?P<leaf>.+)",
-        r"\g<side>/\g<conv>/\g<leaf>",
-    ),
-    Rule(_SIDE + r"_norm_out/gamma", r"\g<side>/norm_out/scale"),
-    Rule(_SIDE + r"_norm_out/beta", r"\g<side>/norm_out/bias"),
-    Rule(r"((?:post_)?quant_conv)/(.+)", r"\1/\2"),
-    Rule(r"quantizer/codebook", "quantize/embedding/embedding"),
+# A file that tells the format, and its loader; the first that fits wins.
+_LOADERS: tuple[tuple[str, Callable[..., VQGANBackbone]], ...] = (
+    ("flax_model.msgpack*", load_flax_vqgan),
+    ("*.ckpt", load_taming_vqgan),
+    ("checkpoints/*.ckpt", load_taming_vqgan),
+    ("detoker.pt", load_min_dalle_vqgan),
 )
 
-# The original's fields that have one supported value, and that value.
-_FIXED_FIELDS = {
-    "double_z": False,
-    "give_pre_end": False,
-    "in_channels": 3,
-    "out_ch": 3,
-    "resamp_with_conv": True,
+SAVERS: dict[str, Callable[..., None]] = {
+    "flax": save_flax_vqgan,
+    "torch": save_taming_vqgan,
+    "min-dalle": save_min_dalle_vqgan,
 }
 
 
-def config_from_flax(config: dict) -> dict:
-    """Arguments of `VQGANBackbone` for vqgan-jax's config.json.
-
-    Raises:
-        ValueError: a field has a value that the original never ran with.
-    """
-    for field, value in _FIXED_FIELDS.items():
-        if config.get(field, value) != value:
-            raise ValueError(
-                f"`{field}` must be {value!r} in a VQGAN's config.json. Received: "
-                f"{config[field]!r}."
-            )
-    return {
-        "image_size": config["resolution"],
-        "base_channels": config["ch"],
-        "channel_multipliers": tuple(config["ch_mult"]),
-        "num_res_blocks": config["num_res_blocks"],
-        "attention_resolutions": tuple(config["attn_resolutions"]),
-        "latent_channels": config["z_channels"],
-        "embedding_dim": config["embed_dim"],
-        "codebook_size": config["n_embed"],
-        "dropout": config.get("dropout", 0.0),
-        # vqgan-jax's published checkpoints see black as 0, not as -1.
-        "value_range": (0.0, 1.0),
-    }
-
-
-def load_flax_vqgan(
-    directory: str | os.PathLike, load_weights: bool = True, **kwargs
+def load_vqgan(
+    directory: str | os.PathLike, load_weights: bool = True, **kwargs: Any
 ) -> VQGANBackbone:
-    """A `VQGANBackbone` from a folder as vqgan-jax's `save_pretrained` writes it.
+    """A `VQGANBackbone` from a folder of vqgan-jax, taming-transformers or min-dalle.
 
     Args:
-        directory: holds config.json and flax_model.msgpack.
-        load_weights: bool. Whether to read the weights.
-        **kwargs: arguments of `VQGANBackbone` that replace those of config.json.
+        directory: holds flax_model.msgpack, a .ckpt or detoker.pt.
+        load_weights: whether to read the weights.
+        **kwargs: further arguments of the format's loader: `notes`, `on_assigned`,
+            and those of `VQGANBackbone`.
 
     Raises:
-        ValueError: an unsupported config, or weights that do not fit it, by name.
+        FileNotFoundError: the folder holds none of these files.
+        ValueError: a file is damaged or unsupported.
     """
-    directory = Path(directory)
-    require_files(directory, ["config.json", "flax_model.msgpack"], "vqgan-jax")
-    config = config_from_flax(read_json(directory / "config.json"))
-    backbone = VQGANBackbone(**{**config, **kwargs})
-    if load_weights:
-        path = directory / "flax_model.msgpack"
-        assign_weights(backbone, read_flax_msgpack(path), FLAX_TABLE, source=str(path))
-    return backbone
+    for pattern, load in _LOADERS:
+        if any(Path(directory).glob(pattern)):
+            return load(directory, load_weights, **kwargs)
+    raise FileNotFoundError(
+        f"{os.fspath(directory)} must hold a VQGAN's weights: flax_model.msgpack with "
+        "config.json, a .ckpt with its .yaml, or min-dalle's detoker.pt."
+    )

@@ -9,6 +9,11 @@ GROUPS = 32
 GROUP_NORM_EPSILON = 1e-6
 
 
+def upcast_half(x):
+    """`x` in float32 where it is in half precision, and as it is otherwise."""
+    return ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+
+
 def group_norm(dtype=None, name=None) -> keras.layers.GroupNormalization:
     """GroupNorm as the original VQGAN has it: 32 groups, epsilon 1e-6."""
     return keras.layers.GroupNormalization(
@@ -91,7 +96,7 @@ class SpatialAttention(keras.layers.Layer):
 
         q_BQC, k_BKC, v_BKC = flat(self.query), flat(self.key), flat(self.value)
         logits_BQK = ops.einsum("BQC,BKC->BQK", q_BQC, k_BKC) * channels**-0.5
-        weights_BQK = ops.softmax(ops.cast(logits_BQK, "float32"), axis=-1)
+        weights_BQK = ops.softmax(upcast_half(logits_BQK), axis=-1)
         weights_BQK = ops.cast(weights_BQK, v_BKC.dtype)
         h_BQC = ops.einsum("BQK,BKC->BQC", weights_BQK, v_BKC)
         h_BHWC = ops.reshape(h_BQC, (-1, height, width, channels))
@@ -106,7 +111,9 @@ class Downsample(keras.layers.Layer):
     """Strided 3×3 convolution, padded at the bottom and right only."""
 
     def build(self, input_shape):
-        self.pad = keras.layers.ZeroPadding2D(((0, 1), (0, 1)), name="pad")
+        self.pad = keras.layers.ZeroPadding2D(
+            ((0, 1), (0, 1)), dtype=self.dtype_policy, name="pad"
+        )
         self.conv = keras.layers.Conv2D(
             input_shape[-1], 3, strides=2, dtype=self.dtype_policy, name="conv"
         )

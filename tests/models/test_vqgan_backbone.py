@@ -43,8 +43,9 @@ def test_shapes(images, change, grid_size):
     assert vqgan.grid_size == grid_size
 
 
-def test_call_is_decode_of_encode(images):
-    vqgan = VQGANBackbone(**TINY, patch_size=2)
+@pytest.mark.parametrize("quantizer", ["nearest", "gumbel"])
+def test_call_is_decode_of_encode(images, quantizer):
+    vqgan = VQGANBackbone(**TINY, patch_size=2, quantizer=quantizer)
     values = vqgan.pixels_to_values(images)
     outputs = vqgan(values)
     np.testing.assert_array_equal(outputs["indices"], vqgan.encode(values))
@@ -75,7 +76,7 @@ def test_nearest_is_the_nearest():
     quantizer.codebook.assign(codebook_CE)
     z_BHWE = generator.normal(size=(3, 2, 2, 4)).astype("float32")
     distances = np.square(z_BHWE[..., None, :] - codebook_CE).sum(-1)
-    np.testing.assert_array_equal(quantizer.nearest(z_BHWE), distances.argmin(-1))
+    np.testing.assert_array_equal(quantizer.to_indices(z_BHWE), distances.argmin(-1))
 
 
 def test_gradient_passes_straight_through_and_losses_are_weighted():
@@ -98,8 +99,9 @@ def test_gradient_passes_straight_through_and_losses_are_weighted():
     )
 
 
-def test_preset_round_trip(images, tmp_path):
-    vqgan = VQGANBackbone(**TINY, patch_size=2)
+@pytest.mark.parametrize("quantizer", ["nearest", "gumbel"])
+def test_preset_round_trip(images, tmp_path, quantizer):
+    vqgan = VQGANBackbone(**TINY, patch_size=2, quantizer=quantizer, kl_weight=0.1)
     vqgan.save_to_preset(str(tmp_path))
     loaded = VQGANBackbone.from_preset(str(tmp_path))
     assert loaded.get_config() == vqgan.get_config()
@@ -117,11 +119,39 @@ def test_mixed_precision(images):
     assert vqgan.quantizer.codebook.dtype == "float32"
 
 
+def test_double_precision(images):
+    single, double = (
+        VQGANBackbone(**TINY, patch_size=2, dtype=dtype)
+        for dtype in ("float32", "float64")
+    )
+    double.set_weights(single.get_weights())
+    outputs = double(double.pixels_to_values(images))
+    assert outputs["reconstruction"].dtype == "float64"
+    expected = single(single.pixels_to_values(images))["reconstruction"]
+    error = np.max(np.abs(outputs["reconstruction"].numpy() - expected.numpy()))
+    assert 0 < error < 1e-4
+
+
+def test_decoder_alone(images):
+    whole = VQGANBackbone(**TINY)
+    decoder = VQGANBackbone(**TINY, quantizer=None)
+    weights = {weight.path: weight for weight in whole.weights}
+    for weight in decoder.weights:
+        weight.assign(weights[weight.path])
+    tokens = whole.encode_images(images)
+    np.testing.assert_array_equal(
+        decoder(tokens)["reconstruction"], whole.decode(tokens)
+    )
+    with pytest.raises(ValueError, match="needs a VQGAN with an encoder"):
+        decoder.encode_images(images)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"image_size": 33}, r"`image_size` \(=33\) must be divisible"),
         ({"base_channels": 48}, r"`base_channels` \(=48\) must be divisible by 32"),
+        ({"quantizer": "ema"}, r"`quantizer` must be one of .*Received: 'ema'"),
     ],
 )
 def test_errors(change, message):

@@ -6,19 +6,23 @@ import keras
 from keras import ops
 from keras_hub.models import Backbone
 
-from keras_dalle.layers.vqgan_blocks import (
-    DepthToSpace,
-    Downsample,
-    ResidualBlock,
-    SpaceToDepth,
-    SpatialAttention,
-    Upsample,
-    conv1x1,
-    conv3x3,
-    group_norm,
+from keras_dalle.layers.vqgan_blocks import GROUPS, conv1x1, upcast_half
+from keras_dalle.models.original_checkpoints import (
+    CONFIG_FILES,
+    WEIGHT_FILES,
+    FromOriginalCheckpoint,
 )
-from keras_dalle.models.original_checkpoints import FromOriginalCheckpoint
+from keras_dalle.models.vqgan.autoencoder_layers import decoder_layers, encoder_layers
+from keras_dalle.models.vqgan.codebook import Codebook
+from keras_dalle.models.vqgan.gumbel_quantizer import GumbelQuantizer
 from keras_dalle.models.vqgan.vector_quantizer import VectorQuantizer
+
+# Each quantizer's class, and the backbone's arguments that are its own.
+QUANTIZERS = {
+    "nearest": (VectorQuantizer, ("commitment_weight",)),
+    "gumbel": (GumbelQuantizer, ("kl_weight",)),
+    None: (Codebook, ()),
+}
 
 
 @keras.saving.register_keras_serializable(package="keras_dalle")
@@ -29,7 +33,9 @@ class VQGANBackbone(FromOriginalCheckpoint, Backbone):
     `patch_size` times 2 for each level after the first: the defaults are the released
     f16-16384 model of 256×256 pixels and 16×16 tokens. Called on pictures, the model
     returns a dictionary with `reconstruction` [B, H, W, 3], `indices` int32 [B, T]
-    and `quantization_loss` [B].
+    and `quantization_loss` [B]. Without a quantizer there is the decoder alone, as
+    min-dalle publishes it: called on image tokens int [B, T], the model returns the
+    `reconstruction`.
 
     Args:
         image_size: int. Height and width in pixels.
@@ -42,7 +48,10 @@ class VQGANBackbone(FromOriginalCheckpoint, Backbone):
         latent_channels: int. Channels of the encoder's output.
         embedding_dim: int. Width of a code.
         codebook_size: int. Number of codes.
+        quantizer: how vectors become tokens: `"nearest"` (see `VectorQuantizer`),
+            `"gumbel"` (see `GumbelQuantizer`), or `None` for a decoder alone.
         commitment_weight: float. See `VectorQuantizer`.
+        kl_weight: float. See `GumbelQuantizer`.
         patch_size: int. Pixels a side that are folded into channels before the first
             convolution, and unfolded after the last. 1 is the original; more keeps the
             convolutions off the full resolution, where they cost most.
@@ -64,6 +73,8 @@ class VQGANBackbone(FromOriginalCheckpoint, Backbone):
     ```
     """
 
+    original_files = CONFIG_FILES + WEIGHT_FILES
+
     def __init__(
         self,
         image_size=256,
@@ -74,7 +85,9 @@ class VQGANBackbone(FromOriginalCheckpoint, Backbone):
         latent_channels=256,
         embedding_dim=256,
         codebook_size=16384,
+        quantizer="nearest",
         commitment_weight=0.25,
+        kl_weight=1e-8,
         patch_size=1,
         value_range=(-1.0, 1.0),
         dropout=0.0,
@@ -82,30 +95,10 @@ class VQGANBackbone(FromOriginalCheckpoint, Backbone):
         **kwargs,
     ):
         factor = patch_size * 2 ** (len(channel_multipliers) - 1)
-        if image_size % factor:
-            raise ValueError(
-                f"`image_size` (={image_size}) must be divisible by the downsampling "
-                f"factor (={factor}: `patch_size` times 2 a level after the first)."
-            )
-        if base_channels % 32:
-            raise ValueError(
-                f"`base_channels` (={base_channels}) must be divisible by 32, the "
-                "number of normalization groups."
-            )
+        _check(image_size, factor, base_channels, quantizer)
 
         # === Layers ===
         first_grid = image_size // patch_size
-        encoder = encoder_layers(
-            base_channels,
-            channel_multipliers,
-            num_res_blocks,
-            attention_resolutions,
-            latent_channels,
-            first_grid,
-            patch_size,
-            dropout,
-            dtype,
-        )
         decoder = decoder_layers(
             base_channels,
             channel_multipliers,
@@ -116,32 +109,45 @@ class VQGANBackbone(FromOriginalCheckpoint, Backbone):
             dropout,
             dtype,
         )
-        quant_conv = conv1x1(embedding_dim, dtype, "quant_conv")
-        post_quant_conv = conv1x1(latent_channels, dtype, "post_quant_conv")
-        self.quantizer = VectorQuantizer(
+        decoder_path = (conv1x1(latent_channels, dtype, "post_quant_conv"), *decoder)
+        encoder_path = None
+        if quantizer is not None:
+            encoder = encoder_layers(
+                base_channels,
+                channel_multipliers,
+                num_res_blocks,
+                attention_resolutions,
+                latent_channels,
+                first_grid,
+                patch_size,
+                dropout,
+                dtype,
+            )
+            encoder_path = (*encoder, conv1x1(embedding_dim, dtype, "quant_conv"))
+        self.quantizer = _make_quantizer(
+            quantizer,
             codebook_size,
             embedding_dim,
-            commitment_weight,
-            dtype=dtype,
-            name="quantizer",
+            dtype,
+            commitment_weight=commitment_weight,
+            kl_weight=kl_weight,
         )
 
         # === Functional Model ===
-        images = keras.Input((image_size, image_size, 3), name="images")
-        latents = quant_conv(_chain(encoder, images))
-        quantized, indices, loss = self.quantizer(latents)
-        reconstruction = _chain(decoder, post_quant_conv(quantized))
         grid_size = image_size // factor
-        super().__init__(
-            inputs=images,
-            outputs={
-                "reconstruction": reconstruction,
+        if encoder_path is None:
+            inputs = keras.Input((grid_size**2,), dtype="int32", name="image_tokens")
+            grid = ops.reshape(inputs, (-1, grid_size, grid_size))
+            outputs = {"reconstruction": _chain(decoder_path, self.quantizer(grid))}
+        else:
+            inputs = keras.Input((image_size, image_size, 3), name="images")
+            quantized, indices, loss = self.quantizer(_chain(encoder_path, inputs))
+            outputs = {
+                "reconstruction": _chain(decoder_path, quantized),
                 "indices": ops.reshape(indices, (-1, grid_size**2)),
                 "quantization_loss": loss,
-            },
-            dtype=dtype,
-            **kwargs,
-        )
+            }
+        super().__init__(inputs=inputs, outputs=outputs, dtype=dtype, **kwargs)
 
         # === Config ===
         self.image_size = image_size
@@ -152,20 +158,31 @@ class VQGANBackbone(FromOriginalCheckpoint, Backbone):
         self.latent_channels = latent_channels
         self.embedding_dim = embedding_dim
         self.codebook_size = codebook_size
+        self.quantizer_kind = quantizer
         self.commitment_weight = commitment_weight
+        self.kl_weight = kl_weight
         self.patch_size = patch_size
         self.value_range = tuple(value_range)
         self.dropout = dropout
         self.grid_size = grid_size
-        self._encoder_path = (*encoder, quant_conv)
-        self._decoder_path = (post_quant_conv, *decoder)
+        self._encoder_path = encoder_path
+        self._decoder_path = decoder_path
 
     def encode_latents(self, images):
         """Vectors before quantization, [B, grid, grid, embedding_dim].
 
         Args:
             images: float [B, H, W, 3] in `value_range`.
+
+        Raises:
+            ValueError: the model is a decoder alone.
         """
+        if self._encoder_path is None:
+            raise ValueError(
+                "Encoding needs a VQGAN with an encoder. This one is a decoder alone "
+                "(`quantizer=None`), such as min-dalle's detoker.pt: load the VQGAN "
+                "of vqgan-jax or of taming-transformers."
+            )
         return _chain(self._encoder_path, ops.cast(images, self.compute_dtype))
 
     def encode(self, images):
@@ -174,7 +191,8 @@ class VQGANBackbone(FromOriginalCheckpoint, Backbone):
         Args:
             images: float [B, H, W, 3] in `value_range`.
         """
-        indices = self.quantizer.nearest(self.encode_latents(images))
+        latents = self.encode_latents(images)
+        indices = self.quantizer.to_indices(latents)
         return ops.reshape(indices, (-1, self.grid_size**2))
 
     def decode(self, image_tokens):
@@ -194,7 +212,7 @@ class VQGANBackbone(FromOriginalCheckpoint, Backbone):
     def values_to_pixels(self, values):
         """Floats in `value_range` (clipped to it) to uint8 pixels."""
         low, high = self.value_range
-        unit = (ops.cast(values, "float32") - low) / (high - low)
+        unit = (upcast_half(values) - low) / (high - low)
         return ops.cast(ops.round(ops.clip(unit, 0.0, 1.0) * 255.0), "uint8")
 
     def encode_images(self, images):
@@ -207,10 +225,10 @@ class VQGANBackbone(FromOriginalCheckpoint, Backbone):
 
     @classmethod
     def from_original(cls, directory, load_weights=True, **kwargs):
-        """Reads a folder of vqgan-jax: config.json and flax_model.msgpack."""
-        from keras_dalle.converters.vqgan import load_flax_vqgan
+        """Reads a folder of vqgan-jax, taming-transformers or min-dalle."""
+        from keras_dalle.converters.vqgan import load_vqgan
 
-        return load_flax_vqgan(directory, load_weights, **kwargs)
+        return load_vqgan(directory, load_weights, **kwargs)
 
     def get_config(self):
         config = super().get_config()
@@ -224,7 +242,9 @@ class VQGANBackbone(FromOriginalCheckpoint, Backbone):
                 "latent_channels": self.latent_channels,
                 "embedding_dim": self.embedding_dim,
                 "codebook_size": self.codebook_size,
+                "quantizer": self.quantizer_kind,
                 "commitment_weight": self.commitment_weight,
+                "kl_weight": self.kl_weight,
                 "patch_size": self.patch_size,
                 "value_range": self.value_range,
                 "dropout": self.dropout,
@@ -233,98 +253,29 @@ class VQGANBackbone(FromOriginalCheckpoint, Backbone):
         return config
 
 
-def encoder_layers(
-    base_channels,
-    channel_multipliers,
-    num_res_blocks,
-    attention_resolutions,
-    latent_channels,
-    first_grid,
-    patch_size,
-    dropout,
-    dtype,
-):
-    """The encoder's layers in order, named as in the original's tree."""
-    layers = [SpaceToDepth(patch_size, name="encoder_fold")] if patch_size > 1 else []
-    layers.append(conv3x3(base_channels, dtype, "encoder_conv_in"))
-    grid = first_grid
-    last_level = len(channel_multipliers) - 1
-    for level, multiplier in enumerate(channel_multipliers):
-        channels = base_channels * multiplier
-        prefix = f"encoder_down_{level}"
-        layers += _level(
-            prefix,
-            channels,
-            num_res_blocks,
-            grid in attention_resolutions,
-            dropout,
-            dtype,
+def _check(image_size, factor, base_channels, quantizer):
+    if image_size % factor:
+        raise ValueError(
+            f"`image_size` (={image_size}) must be divisible by the downsampling "
+            f"factor (={factor}: `patch_size` times 2 a level after the first)."
         )
-        if level < last_level:
-            layers.append(Downsample(dtype=dtype, name=f"{prefix}_downsample"))
-            grid //= 2
-    layers += _middle("encoder_mid", channels, dropout, dtype)
-    layers.append(group_norm(dtype, "encoder_norm_out"))
-    layers.append(keras.layers.Activation("silu", dtype=dtype))
-    layers.append(conv3x3(latent_channels, dtype, "encoder_conv_out"))
-    return layers
-
-
-def decoder_layers(
-    base_channels,
-    channel_multipliers,
-    num_res_blocks,
-    attention_resolutions,
-    first_grid,
-    patch_size,
-    dropout,
-    dtype,
-):
-    """The decoder's layers in order; levels count down, as in the original's tree."""
-    last_level = len(channel_multipliers) - 1
-    grid = first_grid // 2**last_level
-    channels = base_channels * channel_multipliers[-1]
-    layers = [conv3x3(channels, dtype, "decoder_conv_in")]
-    layers += _middle("decoder_mid", channels, dropout, dtype)
-    for level in range(last_level, -1, -1):
-        channels = base_channels * channel_multipliers[level]
-        prefix = f"decoder_up_{level}"
-        layers += _level(
-            prefix,
-            channels,
-            num_res_blocks + 1,
-            grid in attention_resolutions,
-            dropout,
-            dtype,
+    if base_channels % GROUPS:
+        raise ValueError(
+            f"`base_channels` (={base_channels}) must be divisible by {GROUPS}, the "
+            "number of normalization groups."
         )
-        if level > 0:
-            layers.append(Upsample(dtype=dtype, name=f"{prefix}_upsample"))
-            grid *= 2
-    layers.append(group_norm(dtype, "decoder_norm_out"))
-    layers.append(keras.layers.Activation("silu", dtype=dtype))
-    layers.append(conv3x3(3 * patch_size**2, dtype, "decoder_conv_out"))
-    if patch_size > 1:
-        layers.append(DepthToSpace(patch_size, name="decoder_unfold"))
-    return layers
+    if quantizer not in QUANTIZERS:
+        raise ValueError(
+            f"`quantizer` must be one of {list(QUANTIZERS)}. Received: {quantizer!r}."
+        )
 
 
-def _level(prefix, channels, num_blocks, attention, dropout, dtype):
-    layers = []
-    for block in range(num_blocks):
-        name = f"{prefix}_block_{block}"
-        layers.append(ResidualBlock(channels, dropout, dtype=dtype, name=name))
-        if attention:
-            name = f"{prefix}_attn_{block}"
-            layers.append(SpatialAttention(dtype=dtype, name=name))
-    return layers
-
-
-def _middle(prefix, channels, dropout, dtype):
-    return [
-        ResidualBlock(channels, dropout, dtype=dtype, name=f"{prefix}_block_1"),
-        SpatialAttention(dtype=dtype, name=f"{prefix}_attn_1"),
-        ResidualBlock(channels, dropout, dtype=dtype, name=f"{prefix}_block_2"),
-    ]
+def _make_quantizer(kind, codebook_size, embedding_dim, dtype, **loss_weights):
+    layer_class, names = QUANTIZERS[kind]
+    own = {name: loss_weights[name] for name in names}
+    return layer_class(
+        codebook_size, embedding_dim, **own, dtype=dtype, name="quantizer"
+    )
 
 
 def _chain(layers, x):

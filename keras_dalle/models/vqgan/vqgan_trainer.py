@@ -28,6 +28,11 @@ class VQGANTrainer(keras.Model):
                 "`backbone` must be trainable. A `DalleBartTextToImage` freezes its "
                 "VQGAN: set `backbone.trainable = True` first."
             )
+        if backbone.quantizer_kind is None:
+            raise ValueError(
+                "`backbone` must have an encoder to be trained on pictures. This one "
+                "is a decoder alone (`quantizer=None`)."
+            )
         self.backbone = backbone
         self.psnr = keras.metrics.Mean(name="psnr")
         self.quantization_loss = keras.metrics.Mean(name="quantization_loss")
@@ -75,6 +80,14 @@ class RestartDeadCodes(keras.callbacks.Callback):
         self.until_epoch = until_epoch
         self.seed = seed
 
+    def on_train_begin(self, logs=None):
+        kind = self.model.backbone.quantizer_kind
+        if kind != "nearest":
+            raise ValueError(
+                "`RestartDeadCodes` needs codes in the space of the encoder's vectors: "
+                f"`quantizer` must be 'nearest'. Received: {kind!r}."
+            )
+
     def on_epoch_begin(self, epoch, logs=None):
         if epoch >= self.until_epoch:
             return
@@ -82,7 +95,7 @@ class RestartDeadCodes(keras.callbacks.Callback):
         z_NE = self._encoded_vectors()
         used = np.zeros(quantizer.codebook_size, bool)
         if epoch > 0:
-            used[np.unique(quantizer.nearest(z_NE))] = True
+            used[np.unique(quantizer.to_indices(z_NE))] = True
         generator = np.random.default_rng([self.seed, epoch])
         dead = np.flatnonzero(~used)
         codebook_CE = np.array(quantizer.codebook)
@@ -91,7 +104,7 @@ class RestartDeadCodes(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         if logs is not None:
-            indices = self.model.backbone.quantizer.nearest(self._encoded_vectors())
+            indices = self.model.backbone.quantizer.to_indices(self._encoded_vectors())
             logs["codes_in_use"] = len(np.unique(indices))
 
     def _encoded_vectors(self):
