@@ -7,7 +7,12 @@ from keras_hub.models import Preprocessor
 
 from keras_dalle.models.dalle_bart.dalle_bart_backbone import DalleBartBackbone
 from keras_dalle.models.dalle_bart.dalle_bart_tokenizer import DalleBartTokenizer
-from keras_dalle.models.original_checkpoints import FromOriginalCheckpoint
+from keras_dalle.models.original_checkpoints import (
+    CONFIG_FILES,
+    TOKENIZER_FILES,
+    FromOriginalCheckpoint,
+)
+from keras_dalle.text.normalize_in_graph import GraphNormalizer, empty_if_blank
 from keras_dalle.text.packing import pack_prompts
 from keras_dalle.utils.files import read_json
 
@@ -20,6 +25,9 @@ class DalleBartTextToImagePreprocessor(FromOriginalCheckpoint, Preprocessor):
         tokenizer: a `DalleBartTokenizer`.
         max_text_length: int. Text tokens S a row, `<s>` and `</s>` among them; longer
             captions are cut.
+        normalize_text: bool. Whether captions and prompts are first spelled as the
+            released DALL·E mini and Mega were trained on them, by what of the text
+            normalizer runs in a graph.
 
     Call arguments:
         x: a dictionary with `captions` string [B] and `image_tokens` int [B, T].
@@ -32,11 +40,14 @@ class DalleBartTextToImagePreprocessor(FromOriginalCheckpoint, Preprocessor):
 
     backbone_cls = DalleBartBackbone
     tokenizer_cls = DalleBartTokenizer
+    original_files = CONFIG_FILES + TOKENIZER_FILES
 
-    def __init__(self, tokenizer, max_text_length=64, **kwargs):
+    def __init__(self, tokenizer, max_text_length=64, normalize_text=False, **kwargs):
         super().__init__(**kwargs)
         self.tokenizer = tokenizer
         self.max_text_length = max_text_length
+        self.normalize_text = normalize_text
+        self._normalizer = GraphNormalizer() if normalize_text else None
 
     def call(self, x, y=None, sample_weight=None):
         names = sorted(x) if isinstance(x, dict) else type(x).__name__
@@ -55,6 +66,23 @@ class DalleBartTextToImagePreprocessor(FromOriginalCheckpoint, Preprocessor):
 
     def generate_preprocess(self, prompts):
         """Prompts, string [B], to `encoder_token_ids` and `encoder_padding_mask`."""
+        return self._tokenize(self._normalize(prompts))
+
+    def negative_preprocess(self, prompts):
+        """As `generate_preprocess`, for what guidance leads away from.
+
+        One with nothing in it is the blank caption, `<s> </s>`. As a prompt to draw
+        it is `<s>`, a space, `</s>` where texts are normalized, as in the original.
+        """
+        prompts = self._normalize(prompts)
+        if self.normalize_text:
+            prompts = empty_if_blank(prompts)
+        return self._tokenize(prompts)
+
+    def _normalize(self, prompts):
+        return prompts if self._normalizer is None else self._normalizer(prompts)
+
+    def _tokenize(self, prompts):
         token_ids, padding_mask = pack_prompts(
             self.tokenizer(prompts),
             self.max_text_length,
@@ -66,13 +94,25 @@ class DalleBartTextToImagePreprocessor(FromOriginalCheckpoint, Preprocessor):
 
     @classmethod
     def from_original(cls, directory, **kwargs):
-        """Reads the tokenizer's files and config.json of DALL·E mini."""
-        config = read_json(directory / "config.json")
-        defaults = {"max_text_length": config["max_text_length"]}
+        """Reads the tokenizer's files of DALL·E mini, and config.json if there is one.
+
+        min-dalle's folders have none; their weights are those of the released models.
+        """
+        path = directory / "config.json"
+        config = read_json(path) if path.is_file() else {"normalize_text": True}
+        defaults = {
+            "max_text_length": config.get("max_text_length", 64),
+            "normalize_text": config.get("normalize_text", False),
+        }
         tokenizer = cls.tokenizer_cls.from_original(directory)
         return cls(tokenizer, **{**defaults, **kwargs})
 
     def get_config(self):
         config = super().get_config()
-        config.update({"max_text_length": self.max_text_length})
+        config.update(
+            {
+                "max_text_length": self.max_text_length,
+                "normalize_text": self.normalize_text,
+            }
+        )
         return config

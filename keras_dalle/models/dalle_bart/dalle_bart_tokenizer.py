@@ -8,7 +8,10 @@ import keras
 from keras_hub.tokenizers import Tokenizer
 
 from keras_dalle.models.dalle_bart.dalle_bart_backbone import DalleBartBackbone
-from keras_dalle.models.original_checkpoints import FromOriginalCheckpoint
+from keras_dalle.models.original_checkpoints import (
+    TOKENIZER_FILES,
+    FromOriginalCheckpoint,
+)
 from keras_dalle.text.byte_pair_encoding import BytePairEncoder
 from keras_dalle.text.vocabulary import (
     MERGES_FILE,
@@ -43,6 +46,7 @@ class DalleBartTokenizer(FromOriginalCheckpoint, Tokenizer):
     """
 
     backbone_cls = DalleBartBackbone
+    original_files = TOKENIZER_FILES
 
     def __init__(
         self,
