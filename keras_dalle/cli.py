@@ -12,6 +12,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from keras_dalle.commands.client import client
+from keras_dalle.commands.convert import convert
 from keras_dalle.commands.demo import demo
 from keras_dalle.commands.doctor import doctor
 from keras_dalle.commands.evaluate import evaluate
@@ -22,9 +23,9 @@ from keras_dalle.commands.presets import presets
 from keras_dalle.commands.serve import serve
 from keras_dalle.commands.train import train
 
-# What a user can cause and mend: bad values, files, ports, servers. Anything else is
-# a bug of ours and shows its traceback.
-USER_ERRORS = (ValueError, OSError, RuntimeError)
+# What a user can cause and mend: bad values, files, ports, servers, extras that are not
+# installed. Anything else is a bug of ours and shows its traceback.
+USER_ERRORS = (ValueError, OSError, RuntimeError, ImportError)
 
 COMMANDS = (
     (
@@ -35,6 +36,7 @@ COMMANDS = (
     (train, "keras-dalle train --recipe emoji_tiny --run-dir runs/emoji"),
     (prepare_data, "keras-dalle prepare-data --data-dir runs/emoji_data"),
     (evaluate, "keras-dalle evaluate emoji_tiny --output out/evaluation"),
+    (convert, "keras-dalle convert downloads/dalle-mini --to out/dalle_mini"),
     (export, "keras-dalle export emoji_tiny out/models/dalle"),
     (serve, "keras-dalle serve out/models/dalle --port 8500"),
     (client, 'keras-dalle client 127.0.0.1:8500 "red heart" -o out.png'),

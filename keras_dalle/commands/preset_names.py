@@ -1,8 +1,10 @@
-"""Presets by name: what is shipped, and a task from what the user typed."""
+"""Presets by name: what there is, and a task from what the user typed."""
 
 import difflib
 from pathlib import Path
 from typing import Any
+
+from keras_dalle.utils.hub import PREFIX, HubError
 
 PRESETS_DIRECTORY = Path(__file__).parents[1] / "presets"
 CONFIG_FILE = "config.json"
@@ -16,24 +18,47 @@ def shipped_presets() -> dict[str, Path]:
     }
 
 
+def published_presets() -> dict[str, dict[str, Any]]:
+    """What is known by name and is downloaded when it is used.
+
+    Returns:
+        Name -> KerasHub's fields of a registered preset. Those of pictures' models
+        come first, then the VQGANs.
+    """
+    from keras_dalle.models import DalleBartBackbone, VQGANBackbone
+
+    registered = {**DalleBartBackbone.presets, **VQGANBackbone.presets}
+    return {
+        name: fields
+        for name, fields in registered.items()
+        if fields["kaggle_handle"].startswith(PREFIX)
+    }
+
+
 def check_preset(preset: str) -> None:
-    """Raises unless `preset` is a shipped name, a preset's folder or a remote handle.
+    """Raises unless `preset` is a known name, a preset's folder or a remote handle.
 
     Raises:
         ValueError: It is none of them. Names the known ones and the nearest.
     """
-    names = list(shipped_presets())
+    shipped = shipped_presets()
     is_handle = "://" in preset
-    if preset in names or is_handle or (Path(preset) / CONFIG_FILE).is_file():
+    if preset in shipped or is_handle or (Path(preset) / CONFIG_FILE).is_file():
+        return
+    published = [
+        name for name, fields in published_presets().items() if "vqgan" in fields
+    ]
+    if preset in published:
         return
     if Path(preset).is_dir():
         raise ValueError(f"The folder {preset} is no preset: it has no {CONFIG_FILE}.")
-    known = ", ".join(names) or "none"
+    names = [*shipped, *published]
+    known = ", ".join(shipped) or "none"
     nearest = difflib.get_close_matches(preset, names, n=1, cutoff=0.4)
     hint = f" Did you mean {nearest[0]}?" if nearest else ""
     raise ValueError(
-        f"Unknown preset: {preset}.{hint} Shipped presets: {known}. A folder with a "
-        f"{CONFIG_FILE} is a preset too."
+        f"Unknown preset: {preset}.{hint} Shipped presets: {known}. To be downloaded: "
+        f"{', '.join(published)}. A folder with a {CONFIG_FILE} is a preset too."
     )
 
 
@@ -42,6 +67,7 @@ def load_task(preset: str) -> Any:
 
     Raises:
         ValueError: There is no such preset.
+        HubError: It must be downloaded, and cannot be.
         OSError: Its files are damaged, or make no model; the message ends with why.
     """
     check_preset(preset)
@@ -49,6 +75,8 @@ def load_task(preset: str) -> Any:
 
     try:
         return DalleBartTextToImage.from_preset(preset)
+    except HubError:
+        raise
     except (OSError, ValueError, KeyError) as error:
         raise OSError(
             f"The files of preset {preset} cannot be read, or are damaged. Install or "

@@ -1,226 +1,244 @@
-"""Reads DALL·E mini and Mega checkpoints as they were published.
+"""Reads and writes DALL·E mini and Mega checkpoints as they were published.
 
 A checkpoint directory holds `config.json` and `flax_model.msgpack`. Layers may be
 stacked along a leading axis (the original's `use_scan`) or stored one by one.
 """
 
-import difflib
+import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from keras_dalle.converters.flax import Rule, assign_weights, read_flax_msgpack
+from keras_dalle.converters.dalle_bart_config import (
+    are_layers_stacked,
+    config_from_original,
+    original_from_backbone,
+)
+from keras_dalle.converters.deferred import deferred_variables
+from keras_dalle.converters.flax import (
+    INDEX_SUFFIX,
+    open_flax_msgpack,
+    write_flax_msgpack,
+)
+from keras_dalle.converters.mapping import (
+    Rule,
+    Transform,
+    assign_weights,
+    model_tensors,
+)
+from keras_dalle.converters.tensors import StoredTensor, stack
 from keras_dalle.models.dalle_bart.dalle_bart_backbone import DalleBartBackbone
 from keras_dalle.utils.files import read_json, require_files
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "flax_model.msgpack"
 
-# === Configuration ===
+# === Names ===
 
-# The original's field -> our argument.
-_ARGUMENTS = {
-    "encoder_vocab_size": "vocabulary_size",
-    "image_vocab_size": "image_vocabulary_size",
-    "encoder_layers": "num_encoder_layers",
-    "decoder_layers": "num_decoder_layers",
-    "encoder_attention_heads": "num_heads",
-    "d_model": "hidden_dim",
-    "encoder_ffn_dim": "encoder_intermediate_dim",
-    "decoder_ffn_dim": "decoder_intermediate_dim",
-    "max_text_length": "max_text_length",
-    "image_length": "image_length",
-    "decoder_start_token_id": "decoder_start_token_id",
-    "dropout": "dropout",
-    "init_std": "init_std",
+# flax numbers the layers of a class in their order of use. A norm without any weight
+# (RMSNorm without a scale) is not in the tree, but has its number.
+_NORM_CLASSES = {"layernorm": "LayerNorm", "rmsnorm": "RMSNorm"}
+_NORM_LEAVES = {"gamma": "scale", "beta": "bias"}
+_DENSE_LEAVES = ("kernel", "bias")
+
+_PROJECTIONS = {
+    "query": "q_proj",
+    "key": "k_proj",
+    "value": "v_proj",
+    "attention_output": "out_proj",
 }
-
-# Flags that choose a variant of the model: the values that are supported, which
-# are also the original's defaults.
-_SUPPORTED = {
-    "activation_dropout": (0.0,),
-    "activation_function": ("gelu",),
-    "force_ln_scale": (False,),
-    "is_encoder_decoder": (True,),
-    "ln_positions": ("normformer",),
-    "ln_type": ("layernorm",),
-    "model_type": ("dallebart",),
-    "scale_embedding": (False,),
-    "sinkhorn_iters": (1,),
-    "tie_word_embeddings": (False,),
-    "use_absolute_position_embeddings": (True,),
-    "use_alibi": (False,),
-    "use_bias": (False,),
-    "use_cosine_attention": (False,),
-    "use_deepnet_scaling": (False,),
-    "use_final_ln_decoder": (True,),
-    "use_final_ln_encoder": (True,),
-    "use_glu": (True,),
-    "use_head_scale": (False,),
-    "use_subln_init": (False,),
-    "use_swin_position_embeddings": (False,),
+# In the original's gated unit Dense_0 is the gate, Dense_1 the value, Dense_2 the
+# output.
+_FEED_FORWARD_BLOCKS = {
+    "glu": ("GLU_0", ("gate", "value", "feed_forward_output")),
+    "ffn": ("FFN_0", ("intermediate", "feed_forward_output")),
 }
-
-# Fields without an effect on the network: bookkeeping, defaults of the original's
-# generation, memory saving, the initial value of a constant of cosine attention,
-# and a dropout that never acts in the original (its flag is not forwarded).
-_WITHOUT_EFFECT = {
-    "_name_or_path",
-    "architectures",
-    "attention_dropout",
-    "bos_token_id",
-    "do_sample",
-    "dtype",
-    "eos_token_id",
-    "gradient_checkpointing",
-    "max_length",
-    "min_length",
-    "normalize_text",
-    "pad_token_id",
-    "tau_init",
-    "torch_dtype",
-    "transformers_version",
-    "use_cache",
-    "use_scan",
-}
+_HEAD_SCALE = Transform(
+    load=lambda scale_11N1: scale_11N1.reshape(-1),
+    save=lambda scale_N: scale_N.reshape(1, 1, -1, 1),
+)
 
 
-def config_from_original(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Translates an original `config.json` to arguments of `DalleBartBackbone`.
+def dalle_bart_table(backbone: DalleBartBackbone) -> list[Rule]:
+    """Rules from the variables of a backbone to the original's names.
 
     Args:
-        config: the parsed file.
+        backbone: its variant decides on the numbers of the norms.
 
     Returns:
-        Keyword arguments.
-
-    Raises:
-        ValueError: a field is missing or unknown, or a flag has a value that the
-            released models do not have.
+        Rules for layers that are stored one by one.
     """
-    _check_fields(config)
-    for flag, supported in _SUPPORTED.items():
-        value = config.get(flag, supported[0])
-        if value not in supported:
-            raise ValueError(
-                f"`{flag}` must be one of {list(supported)}, as in the released "
-                f"DALL·E mini and Mega. Received: {flag}={value!r}"
-            )
-    heads = config["encoder_attention_heads"], config["decoder_attention_heads"]
-    if heads[0] != heads[1]:
-        raise ValueError(
-            "`encoder_attention_heads` and `decoder_attention_heads` must be equal. "
-            f"Received: {heads[0]} and {heads[1]}"
-        )
-    return {ours: config[theirs] for theirs, ours in _ARGUMENTS.items()}
-
-
-def _check_fields(config: Mapping[str, Any]) -> None:
-    required = {*_ARGUMENTS, "decoder_attention_heads"}
-    missing = sorted(required - set(config))
-    if missing:
-        raise ValueError(
-            f"A DALL·E mini configuration must have the fields {missing}. "
-            f"Received: {sorted(config)}"
-        )
-    known = required | set(_SUPPORTED) | _WITHOUT_EFFECT
-    for field in config:
-        if field not in known:
-            nearest = difflib.get_close_matches(field, known, n=1)
-            hint = f" Did you mean `{nearest[0]}`?" if nearest else ""
-            raise ValueError(
-                f"Unknown field `{field}` (={config[field]!r}) in the configuration."
-                f"{hint} Remove it if it has no effect on the network."
-            )
-
-
-# === Weights ===
-
-# The parts of a layer, ours -> the original's. Its norms are numbered in order of
-# use; in its gated unit Dense_0 is the gate, Dense_1 the value, Dense_2 the output.
-_LAYER_PARTS = {
-    "self_attention_input_norm/beta": "LayerNorm_0/bias",
-    "self_attention/query/kernel": "FlaxBartAttention_0/q_proj/kernel",
-    "self_attention/key/kernel": "FlaxBartAttention_0/k_proj/kernel",
-    "self_attention/value/kernel": "FlaxBartAttention_0/v_proj/kernel",
-    "self_attention/attention_output/kernel": "FlaxBartAttention_0/out_proj/kernel",
-    "self_attention_output_norm/gamma": "LayerNorm_1/scale",
-    "self_attention_output_norm/beta": "LayerNorm_1/bias",
-    "cross_attention_input_norm/beta": "LayerNorm_2/bias",
-    "cross_attention/query/kernel": "FlaxBartAttention_1/q_proj/kernel",
-    "cross_attention/key/kernel": "FlaxBartAttention_1/k_proj/kernel",
-    "cross_attention/value/kernel": "FlaxBartAttention_1/v_proj/kernel",
-    "cross_attention/attention_output/kernel": "FlaxBartAttention_1/out_proj/kernel",
-    "cross_attention_output_norm/gamma": "LayerNorm_3/scale",
-    "cross_attention_output_norm/beta": "LayerNorm_3/bias",
-    "feed_forward/input_norm/beta": "GLU_0/LayerNorm_0/bias",
-    "feed_forward/gate/kernel": "GLU_0/Dense_0/kernel",
-    "feed_forward/value/kernel": "GLU_0/Dense_1/kernel",
-    "feed_forward/inside_norm/beta": "GLU_0/LayerNorm_1/bias",
-    "feed_forward/feed_forward_output/kernel": "GLU_0/Dense_2/kernel",
-}
-
-
-def _stack_rules(ours: str, theirs: str) -> list[Rule]:
-    stack = f"model/{theirs}"
-    layer = f"{stack}/layers/FlaxBart{theirs.capitalize()}Layer_"
     return [
-        Rule(f"{ours}_token_embedding/embeddings", f"{stack}/embed_tokens/embedding"),
-        Rule(
-            f"{ours}_position_embedding/embeddings",
-            f"{stack}/embed_positions/embedding",
-        ),
-        Rule(f"{ours}_embedding_norm/gamma", f"{stack}/layernorm_embedding/scale"),
-        Rule(f"{ours}_embedding_norm/beta", f"{stack}/layernorm_embedding/bias"),
-        *(
-            Rule(rf"{theirs}_layer_(\d+)/{part}", rf"{layer}\1/{name}")
-            for part, name in _LAYER_PARTS.items()
-        ),
-        Rule(f"{theirs}_final_norm/beta", f"{stack}/final_ln/bias"),
+        *_stack_rules(backbone, "text", "encoder"),
+        *_stack_rules(backbone, "image", "decoder"),
+        Rule("image_head/kernel", "lm_head/kernel"),
     ]
 
 
-# Variable path of `DalleBartBackbone` -> tensor name, layers one by one.
-DALLE_BART_TABLE = [
-    *_stack_rules("text", "encoder"),
-    *_stack_rules("image", "decoder"),
-    Rule("image_head/kernel", "lm_head/kernel"),
-]
+def _stack_rules(backbone: DalleBartBackbone, ours: str, theirs: str) -> list[Rule]:
+    stack_name = f"model/{theirs}"
+    layer = rf"{stack_name}/layers/FlaxBart{theirs.capitalize()}Layer_\1"
+    return [
+        Rule(
+            f"{ours}_token_embedding/embeddings", f"{stack_name}/embed_tokens/embedding"
+        ),
+        Rule(
+            f"{ours}_position_embedding/embeddings",
+            f"{stack_name}/embed_positions/embedding",
+        ),
+        *_norm_rules(f"{ours}_embedding_norm", f"{stack_name}/layernorm_embedding"),
+        *_layer_rules(backbone, rf"{theirs}_layer_(\d+)", layer, theirs),
+        *_norm_rules(f"{theirs}_final_norm", f"{stack_name}/final_ln"),
+    ]
 
 
-def unstack_layers(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _layer_rules(
+    backbone: DalleBartBackbone, ours: str, theirs: str, side: str
+) -> list[Rule]:
+    placement = backbone.variant.placement
+    attentions = {"encoder": ["self_attention"]}.get(
+        side, ["self_attention", "cross_attention"]
+    )
+    before = getattr(placement, f"before_{side}_attention")
+    norms = []
+    for attention in attentions:
+        norms += [
+            (f"{attention}_input_norm", before),
+            (f"{attention}_output_norm", placement.after_attention),
+            (f"{attention}_sum_norm", placement.after_attention_sum),
+        ]
+    # Where there is a norm after a layer, it comes last.
+    norms.append(("layer_norm", "any"))
+    rules = _numbered_norm_rules(backbone, norms, ours, theirs)
+    for i, attention in enumerate(attentions):
+        rules += _attention_rules(
+            f"{ours}/{attention}", f"{theirs}/FlaxBartAttention_{i}"
+        )
+    return rules + _feed_forward_rules(backbone, ours, theirs)
+
+
+def _attention_rules(ours: str, theirs: str) -> list[Rule]:
+    return [
+        *(
+            Rule(f"{ours}/{part}/{leaf}", f"{theirs}/{name}/{leaf}")
+            for part, name in _PROJECTIONS.items()
+            for leaf in _DENSE_LEAVES
+        ),
+        *_norm_rules(f"{ours}/heads_norm", f"{theirs}/mid_layernorm"),
+        Rule(f"{ours}/head_factors/scale", f"{theirs}/head_scale", _HEAD_SCALE),
+        Rule(f"{ours}/position_bias/embeddings", f"{theirs}/rel_bias/embedding"),
+    ]
+
+
+def _feed_forward_rules(
+    backbone: DalleBartBackbone, ours: str, theirs: str
+) -> list[Rule]:
+    placement = backbone.variant.placement
+    block, dense_layers = _FEED_FORWARD_BLOCKS[backbone.variant.feed_forward]
+    ours, theirs = f"{ours}/feed_forward", f"{theirs}/{block}"
+    norms = [
+        ("input_norm", placement.before_feed_forward),
+        ("inside_norm", placement.inside_feed_forward),
+        ("output_norm", placement.after_feed_forward),
+    ]
+    return _numbered_norm_rules(backbone, norms, ours, theirs) + [
+        Rule(f"{ours}/{part}/{leaf}", f"{theirs}/Dense_{i}/{leaf}")
+        for i, part in enumerate(dense_layers)
+        for leaf in _DENSE_LEAVES
+    ]
+
+
+def _numbered_norm_rules(
+    backbone: DalleBartBackbone,
+    norms: list[tuple[str, str | None]],
+    ours: str,
+    theirs: str,
+) -> list[Rule]:
+    norm_class = _NORM_CLASSES[backbone.variant.norm]
+    present = [name for name, kind in norms if kind is not None]
+    return [
+        rule
+        for i, name in enumerate(present)
+        for rule in _norm_rules(f"{ours}/{name}", f"{theirs}/{norm_class}_{i}")
+    ]
+
+
+def _norm_rules(ours: str, theirs: str) -> list[Rule]:
+    return [
+        Rule(f"{ours}/{mine}", f"{theirs}/{name}")
+        for mine, name in _NORM_LEAVES.items()
+    ]
+
+
+# === Stacked layers ===
+
+_STACKED = re.compile(r"(.*)Layers/(.*)")
+# Above it, a first axis is not one of layers.
+_MAX_LAYERS = 1000
+_ONE_BY_ONE = re.compile(r"(.*)Layer_(\d+)/(.*)")
+
+
+def unstack_layers(
+    tensors: Mapping[str, StoredTensor | np.ndarray],
+) -> dict[str, StoredTensor]:
     """Gives the layers of a scanned checkpoint the names of an unscanned one.
 
     Args:
-        weights: tensor name -> array.
+        tensors: tensor name -> tensor.
 
     Returns:
-        The same with `.../FlaxBartEncoderLayers/x` `[L, ...]` as the L views
+        The same with `.../FlaxBartEncoderLayers/x` `[L, ...]` as the L tensors
         `.../FlaxBartEncoderLayer_0/x`, ...; the same for the decoder.
     """
     unstacked = {}
-    for name, array in weights.items():
-        prefix, stacked, part = re.split(r"(Layers/|$)", name, maxsplit=1)
-        if not stacked:
-            unstacked[name] = array
+    for name, tensor in tensors.items():
+        stored = StoredTensor.of(tensor) if isinstance(tensor, np.ndarray) else tensor
+        match = _STACKED.fullmatch(name)
+        if not match or not stored.shape or stored.shape[0] > _MAX_LAYERS:
+            unstacked[name] = stored
             continue
-        for i, layer in enumerate(array):
-            unstacked[f"{prefix}Layer_{i}/{part}"] = layer
+        for i in range(stored.shape[0]):
+            unstacked[f"{match[1]}Layer_{i}/{match[2]}"] = stored.layer(i)
     return unstacked
 
 
+def stack_layers(tensors: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
+    """The inverse of `unstack_layers`."""
+    stacked: dict[str, StoredTensor] = {}
+    layers: dict[str, dict[int, StoredTensor]] = {}
+    for name, tensor in tensors.items():
+        match = _ONE_BY_ONE.fullmatch(name)
+        if match:
+            stacked_name = f"{match[1]}Layers/{match[3]}"
+            layers.setdefault(stacked_name, {})[int(match[2])] = tensor
+        else:
+            stacked[name] = tensor
+    for name, numbered in layers.items():
+        stacked[name] = stack([numbered[i] for i in sorted(numbered)])
+    return stacked
+
+
+# === Folders ===
+
+
 def load_dalle_bart(
-    directory: str | os.PathLike, load_weights: bool = True, **kwargs: Any
+    directory: str | os.PathLike,
+    load_weights: bool = True,
+    notes: list[str] | None = None,
+    on_assigned: Callable[[str], None] | None = None,
+    **kwargs: Any,
 ) -> DalleBartBackbone:
     """Loads a checkpoint directory of the original DALL·E mini or Mega.
 
     Args:
         directory: holds `config.json` and `flax_model.msgpack`.
         load_weights: whether to read the weights.
+        notes: gets a sentence for each field that has no effect.
+        on_assigned: called with each tensor's name when it has been assigned.
         **kwargs: override arguments of `DalleBartBackbone`, e.g. `dtype`.
 
     Returns:
@@ -228,15 +246,48 @@ def load_dalle_bart(
 
     Raises:
         FileNotFoundError: one of the two files is missing.
-        ValueError: a file is corrupt, the configuration is not one of the released
-            models, or tensors are missing, unexpected or misshapen.
+        ValueError: a file is corrupt, the configuration is not one that the original
+            runs, or tensors are missing, unexpected or misshapen.
     """
     directory = Path(directory)
-    require_files(directory, [CONFIG_FILE, WEIGHTS_FILE], "DALL·E mini checkpoint")
-    config = config_from_original(read_json(directory / CONFIG_FILE))
-    backbone = DalleBartBackbone(**{**config, **kwargs})
+    is_sharded = (directory / f"{WEIGHTS_FILE}{INDEX_SUFFIX}").is_file()
+    needs_file = load_weights and not is_sharded
+    files = [CONFIG_FILE, WEIGHTS_FILE] if needs_file else [CONFIG_FILE]
+    require_files(directory, files, "DALL·E mini checkpoint")
+    original = read_json(directory / CONFIG_FILE)
+    config = config_from_original(original, notes)
     if load_weights:
-        path = directory / WEIGHTS_FILE
-        weights = unstack_layers(read_flax_msgpack(path))
-        assign_weights(backbone, weights, DALLE_BART_TABLE, source=str(path))
+        tensors = unstack_layers(open_flax_msgpack(directory / WEIGHTS_FILE))
+    with deferred_variables():
+        backbone = DalleBartBackbone(**{**config, **kwargs})
+        if load_weights:
+            assign_weights(
+                backbone,
+                tensors,
+                dalle_bart_table(backbone),
+                source=os.fspath(directory),
+                on_assigned=on_assigned,
+            )
     return backbone
+
+
+def save_dalle_bart(
+    backbone: DalleBartBackbone,
+    directory: str | os.PathLike,
+    original_config: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes `config.json` and `flax_model.msgpack` as the original has them.
+
+    Args:
+        backbone: the model.
+        directory: an existing folder.
+        original_config: the configuration that the model came with, which is written
+            again; `None` makes one from the model.
+    """
+    config = original_config or original_from_backbone(backbone)
+    tensors = model_tensors(backbone, dalle_bart_table(backbone))
+    if are_layers_stacked(config):
+        tensors = stack_layers(tensors)
+    write_flax_msgpack(Path(directory) / WEIGHTS_FILE, tensors)
+    text = json.dumps(config, indent=2) + "\n"
+    (Path(directory) / CONFIG_FILE).write_text(text, encoding="utf-8")

@@ -1,250 +1,163 @@
-"""Reads flax checkpoints (`flax_model.msgpack`) and assigns them to Keras models.
+"""Flax checkpoints (`flax_model.msgpack`), read and written tensor by tensor.
 
 The format is that of `flax.serialization`: one msgpack map of maps whose leaves
-are extension types. Nothing here needs flax, JAX or pickle.
+are extensions. Nothing here needs flax, JAX or pickle.
 """
 
-import mmap
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from pathlib import Path, PurePath
+from typing import Any, BinaryIO
 
-import ml_dtypes
 import msgpack
 import numpy as np
 
-# Extension codes of flax.serialization.
-_EXT_NDARRAY = 1
-_EXT_COMPLEX = 2
-_EXT_SCALAR = 3
-_CHUNKED_KEY = "__msgpack_chunked_array__"
+from keras_dalle.converters.flax_index import CHUNKED_KEY, EXT_NDARRAY, index_of
+from keras_dalle.converters.msgpack_cursor import bytes_header, extension_header
+from keras_dalle.converters.tensors import StoredTensor
+from keras_dalle.utils.atomic import atomic_file
+from keras_dalle.utils.files import read_json, require_files
 
-Array = np.ndarray
+INDEX_SUFFIX = ".index.json"
 
+# Arrays over so many bytes are stored as a map of flat pieces.
+MAX_CHUNK_BYTES = 2**30
 
 # === Reading ===
 
 
-def read_flax_msgpack(path: str | os.PathLike) -> dict[str, Array]:
-    """Reads a flax msgpack file into a flat dictionary.
-
-    The file is mapped, not loaded, so peak memory is the weights plus one tensor.
+def open_flax_msgpack(path: str | os.PathLike) -> dict[str, StoredTensor]:
+    """Indexes a flax msgpack file, or the shards of one, without reading its arrays.
 
     Args:
-        path: a file written by `flax.serialization.to_bytes` or
-            `save_pretrained`.
+        path: a file written by `flax.serialization.to_bytes` or `save_pretrained`.
+            Where it is missing, `<path>.index.json` of `save_pretrained` names the
+            files beside it that hold its shards.
 
     Returns:
-        `{"model/encoder/embed_tokens/embedding": array, ...}`: the nested keys
-        joined by "/", in the file's order. The arrays are read-only.
+        `{"model/encoder/embed_tokens/embedding": tensor, ...}`: the nested keys
+        joined by "/", in the file's order.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is truncated, corrupt or not a map of arrays.
+        FileNotFoundError: there is no such file, or a shard is missing.
+        ValueError: a file is truncated, corrupt or not a map of arrays.
     """
-    path = os.fspath(path)
-    with open(path, "rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:
-            raise ValueError(_corrupt(path, "the file is empty"))
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            try:
-                tree = msgpack.unpackb(
-                    data, ext_hook=_decode_extension, strict_map_key=True
-                )
-                if not isinstance(tree, dict):
-                    raise ValueError(f"it holds a {type(tree).__name__}, not a map")
-                return dict(_flatten(tree, prefix=""))
-            except (ValueError, TypeError, msgpack.UnpackException) as error:
-                reason = str(error) or type(error).__name__
-                raise ValueError(_corrupt(path, reason)) from error
-
-
-def _corrupt(path: str, reason: str) -> str:
-    return (
-        f"{path!r} is not a complete flax msgpack file: {reason}. "
-        "Copy or download the file again."
+    path = Path(path)
+    index = path.with_name(path.name + INDEX_SUFFIX)
+    if path.exists():
+        return index_of(path)
+    if index.exists():
+        return _open_shards(index)
+    raise FileNotFoundError(
+        f"A flax checkpoint must be in {path}, or in the shards that {index.name} "
+        "beside it lists. Neither file exists."
     )
 
 
-def _decode_extension(code: int, data: bytes) -> Array:
-    if code in (_EXT_NDARRAY, _EXT_SCALAR):
-        return _decode_array(data)
-    if code == _EXT_COMPLEX:
-        real, imaginary = msgpack.unpackb(data)
-        return np.asarray(complex(real, imaginary))
-    raise ValueError(f"unknown msgpack extension type {code}")
-
-
-def _decode_array(data: bytes) -> Array:
-    shape, dtype_name, buffer = msgpack.unpackb(data)
-    dtype = _dtype(dtype_name)
-    array = np.frombuffer(buffer, dtype) if buffer else np.empty(0, dtype)
-    return array.reshape(shape)
-
-
-def _dtype(name: str) -> np.dtype:
-    if name == "bfloat16":
-        return np.dtype(ml_dtypes.bfloat16)
-    dtype = np.dtype(name)
-    if dtype.kind not in "biufc":
-        raise ValueError(f"unsupported array type {name!r}")
-    return dtype
-
-
-def _flatten(tree: Mapping, prefix: str) -> Iterator[tuple[str, Array]]:
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict):
-            if _CHUNKED_KEY in value:
-                yield name, _join_chunks(value, name)
-            else:
-                yield from _flatten(value, prefix=f"{name}/")
-        elif isinstance(value, np.ndarray | bool | int | float):
-            yield name, np.asarray(value)
-        else:
-            raise ValueError(f"{name!r} is a {type(value).__name__}, not an array")
-
-
-def _join_chunks(value: Mapping, name: str) -> Array:
-    """Arrays over 2**30 bytes are stored as flat pieces: {"0": ..., "1": ...}."""
-    try:
-        shape = [value["shape"][str(i)] for i in range(len(value["shape"]))]
-        chunks = [value["chunks"][str(i)] for i in range(len(value["chunks"]))]
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{name!r} lacks a part of its chunked array") from error
-    return np.concatenate(chunks).reshape(shape)
-
-
-# === Mapping ===
-
-
-@dataclass(frozen=True)
-class Transform:
-    """A change of layout between a checkpoint's array and our variable.
-
-    Attributes:
-        load: checkpoint array -> our array.
-        save: its inverse.
-    """
-
-    load: Callable[[Array], Array]
-    save: Callable[[Array], Array]
-
-
-SAME = Transform(load=lambda array: array, save=lambda array: array)
-
-
-@dataclass(frozen=True)
-class Rule:
-    r"""One row of a mapping table.
-
-    Attributes:
-        variable: regular expression that matches a whole variable path of ours.
-        tensor: the checkpoint's name for it; `\1` or `\g<name>` insert groups.
-        transform: the layout change, `SAME` where both agree.
-    """
-
-    variable: str
-    tensor: str
-    transform: Transform = SAME
-
-
-def tensor_names(
-    variable_paths: Sequence[str], table: Sequence[Rule]
-) -> dict[str, tuple[str, Rule]]:
-    """Finds the checkpoint's name for each of our variables.
-
-    Args:
-        variable_paths: `variable.path` of each variable.
-        table: rules in order; the first whose `variable` matches wins.
-
-    Returns:
-        variable path -> (tensor name, its rule).
-
-    Raises:
-        ValueError: a variable that no rule matches, by name.
-    """
-    names = {}
-    unmatched = []
-    for path in variable_paths:
-        for rule in table:
-            match = re.fullmatch(rule.variable, path)
-            if match:
-                names[path] = (match.expand(rule.tensor), rule)
-                break
-        else:
-            unmatched.append(path)
-    if unmatched:
+def _open_shards(index: Path) -> dict[str, StoredTensor]:
+    content = read_json(index)
+    weight_map = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(weight_map, dict) or not weight_map:
         raise ValueError(
-            "Every variable must match a rule of the mapping table. "
-            f"Unmatched: {unmatched}. Add a rule for them."
+            f"{index} must map the tensors' names to files in `weight_map`. "
+            f"Received: {weight_map!r}."
         )
-    return names
+    shards = sorted({str(shard) for shard in weight_map.values()})
+    strangers = [
+        name for name in shards if PurePath(name).name != name or name in ("", "..")
+    ]
+    if strangers:
+        raise ValueError(f"{index} must name files beside it. Received: {strangers}.")
+    require_files(index.parent, shards, "sharded flax checkpoint")
+    tensors: dict[str, StoredTensor] = {}
+    for shard in shards:
+        found = open_flax_msgpack(index.parent / shard)
+        expected = {name for name, file in weight_map.items() if file == shard}
+        if expected != set(found):
+            raise ValueError(
+                f"{index.parent / shard} must hold what {index.name} says. It lacks "
+                f"{sorted(expected - set(found))} and has in addition "
+                f"{sorted(set(found) - expected)}."
+            )
+        tensors.update(found)
+    return tensors
 
 
-def assign_weights(
-    model, weights: Mapping[str, Array], table: Sequence[Rule], source: str = ""
+# === Writing ===
+
+
+def write_flax_msgpack(
+    path: str | os.PathLike, tensors: Mapping[str, StoredTensor]
 ) -> None:
-    """Assigns a checkpoint's tensors to all of a built model's weights.
+    """Writes a checkpoint byte for byte as `flax.serialization.to_bytes` does.
 
-    Nothing is assigned unless everything fits.
+    Keys are sorted, as they are in every tree that has been through JAX. One tensor
+    at a time is in memory.
 
     Args:
-        model: a built `keras.Model` or layer.
-        weights: tensor name -> array, as from `read_flax_msgpack`.
-        table: rules from variable paths to tensor names, first match wins.
-        source: where the weights come from, for the error's text.
+        path: the file to write.
+        tensors: "/"-joined keys -> tensor.
 
     Raises:
-        ValueError: naming all missing, unexpected and misshapen tensors.
+        ValueError: a name is also the prefix of another one.
     """
-    variables = {variable.path: variable for variable in model.weights}
-    names = tensor_names(list(variables), table)
-    arrays = {}
-    missing, misshapen = [], []
-    for path, (name, rule) in names.items():
-        if name not in weights:
-            missing.append(f"{name} (for {path})")
-            continue
-        array = _transformed(weights[name], rule)
-        expected = tuple(variables[path].shape)
-        if array is None or array.shape != expected:
-            received = weights[name].shape if array is None else array.shape
-            misshapen.append(f"{name}: expected {expected}, received {received}")
+    with atomic_file(path) as file:
+        _write_tree(file, _nested(tensors))
+
+
+def _nested(tensors: Mapping[str, StoredTensor]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for name, tensor in tensors.items():
+        *parents, leaf = name.split("/")
+        node: Any = tree
+        for parent in parents:
+            node = node.setdefault(parent, {}) if isinstance(node, dict) else None
+        if not isinstance(node, dict) or leaf in node:
+            raise ValueError(
+                "A tensor's name must not be the beginning of another one. "
+                f"Received: {name!r}."
+            )
+        node[leaf] = tensor
+    return tree
+
+
+def _write_tree(file: BinaryIO, tree: Mapping[str, Any]) -> None:
+    file.write(msgpack.Packer().pack_map_header(len(tree)))
+    for key in sorted(tree):
+        file.write(msgpack.packb(key))
+        value = tree[key]
+        if isinstance(value, StoredTensor):
+            _write_tensor(file, value)
         else:
-            arrays[path] = array
-    unexpected = sorted(set(weights) - {name for name, _ in names.values()})
-    _raise_if_any(source, missing, unexpected, misshapen)
-    for path, array in arrays.items():
-        variables[path].assign(np.asarray(array, dtype="float32"))
+            _write_tree(file, value)
 
 
-def _transformed(array: Array, rule: Rule) -> Array | None:
-    """The array in our layout, or None where its shape does not allow that."""
-    try:
-        return rule.transform.load(array)
-    except (ValueError, IndexError):
-        return None
-
-
-def _raise_if_any(
-    source: str, missing: list[str], unexpected: list[str], misshapen: list[str]
-) -> None:
-    found = {
-        "missing": missing,
-        "unexpected": unexpected,
-        "misshapen": misshapen,
-    }
-    if not any(found.values()):
+def _write_tensor(file: BinaryIO, tensor: StoredTensor) -> None:
+    array = np.ascontiguousarray(tensor.read()).reshape(tensor.shape)
+    if array.nbytes <= MAX_CHUNK_BYTES:
+        _write_array(file, array)
         return
-    lines = [
-        f"  {kind} ({len(names)}):\n    " + "\n    ".join(names)
-        for kind, names in found.items()
-        if names
-    ]
-    where = f" of {source}" if source else ""
-    raise ValueError(
-        f"The tensors{where} must be those of the model.\n" + "\n".join(lines) + "\n"
-        "  Check that the configuration belongs to these weights."
+    flat = array.reshape(-1)
+    size = max(1, MAX_CHUNK_BYTES // array.itemsize)
+    chunks = [flat[i : i + size] for i in range(0, flat.size, size)]
+    packer = msgpack.Packer()
+    file.write(packer.pack_map_header(3))
+    file.write(packer.pack(CHUNKED_KEY) + packer.pack(True))
+    shape = {str(i): length for i, length in enumerate(array.shape)}
+    file.write(packer.pack("shape") + packer.pack(shape))
+    file.write(packer.pack("chunks") + packer.pack_map_header(len(chunks)))
+    for i, chunk in enumerate(chunks):
+        file.write(packer.pack(str(i)))
+        _write_array(file, chunk)
+
+
+def _write_array(file: BinaryIO, array: np.ndarray) -> None:
+    head = (
+        msgpack.Packer().pack_array_header(3)
+        + msgpack.packb(array.shape)
+        + msgpack.packb(array.dtype.name)
+        + bytes_header(array.nbytes)
     )
+    file.write(extension_header(EXT_NDARRAY, len(head) + array.nbytes))
+    file.write(head)
+    file.write(array.reshape(-1).view(np.uint8).data)

@@ -3,9 +3,13 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
-from keras_dalle.converters.dalle_bart import config_from_original, load_dalle_bart
+from keras_dalle.converters.dalle_bart import load_dalle_bart, unstack_layers
+from keras_dalle.converters.dalle_bart_config import config_from_original
+from keras_dalle.converters.tensors import StoredTensor
+from keras_dalle.layers.variant import TransformerVariant
 from tests.golden.golden_data import ROOT
 
 MINI = ROOT / "dallebart" / "mini"
@@ -35,7 +39,10 @@ def test_arguments(config):
         "image_length": 16,
         "decoder_start_token_id": 64,
         "dropout": 0.0,
+        "activation_dropout": 0.0,
         "init_std": 0.02,
+        "num_decoder_heads": 4,
+        "variant": TransformerVariant(),
     }
 
 
@@ -46,21 +53,77 @@ def test_absent_flags_mean_the_original_defaults(config):
 
 
 @pytest.mark.parametrize(
-    ("flag", "value"),
+    ("fields", "expected"),
     [
-        ("ln_positions", "postln"),
-        ("ln_type", "rmsnorm"),
-        ("use_glu", False),
-        ("use_bias", True),
-        ("activation_function", "relu"),
-        ("tie_word_embeddings", True),
-        ("use_final_ln_decoder", False),
+        ({"ln_positions": "subln"}, {"norm_placement": "subln"}),
+        ({"ln_type": "rmsnorm"}, {"norm": "rmsnorm"}),
+        ({"use_glu": False}, {"feed_forward": "ffn"}),
+        ({"use_cosine_attention": True}, {"cosine_attention_tau": 0.05}),
+        (
+            {"use_cosine_attention": True, "tau_init": 0.1},
+            {"cosine_attention_tau": 0.1},
+        ),
+        ({"tau_init": 0.1}, {}),
+        (
+            {"ln_positions": "postln", "use_scan": False},
+            {"norm_placement": "postln", "scale_last_norm": False},
+        ),
+        ({"ln_positions": "deepnet"}, {"norm_placement": "deepnet"}),
     ],
 )
-def test_unsupported_variant(config, flag, value):
-    config[flag] = value
-    with pytest.raises(ValueError, match=f"`{flag}` must be one of .*{value!r}"):
+def test_variants(config, fields, expected):
+    variant = config_from_original({**config, **fields})["variant"]
+    assert variant == TransformerVariant(**expected)
+
+
+@pytest.mark.parametrize("flag", ["tie_word_embeddings", "use_alibi"])
+def test_what_the_original_never_ran_is_refused_by_name(config, flag):
+    config[flag] = True
+    with pytest.raises(ValueError, match=f"`{flag}` must be False.*Received: True"):
         config_from_original(config)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "name"),
+    [
+        ("ln_positions", "sideways", "norm_placement"),
+        ("activation_function", "tanh", "activation"),
+        ("sinkhorn_iters", 0, "sinkhorn_iterations"),
+    ],
+)
+def test_unknown_variant(config, flag, value, name):
+    config[flag] = value
+    with pytest.raises(ValueError, match=f"`{name}`.*{value}"):
+        config_from_original(config)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "rule"),
+    [
+        ("d_model", "64", "must be a positive integer"),
+        ("encoder_layers", None, "must be a positive integer"),
+        ("encoder_attention_heads", 0, "must be a positive integer"),
+        ("max_text_length", [64], "must be a positive integer"),
+        ("dropout", None, "must be a number"),
+        ("ln_type", ["rmsnorm"], "must be a str"),
+        ("use_bias", "yes", "must be a bool"),
+        ("sinkhorn_iters", None, "must be a int"),
+        ("decoder_start_token_id", -5, "must be an integer from 0"),
+        ("decoder_start_token_id", 65, "must be an integer from 0"),
+    ],
+)
+def test_wrong_kind_of_value(config, field, value, rule):
+    with pytest.raises(ValueError, match=f"`{field}` {rule}"):
+        config_from_original({**config, field: value})
+
+
+def test_fields_without_effect_are_said(config):
+    notes = []
+    config_from_original({**config, "attention_dropout": 0.1}, notes)
+    text = " ".join(notes)
+    assert "Without effect here" in text
+    assert f"gradient_checkpointing={config['gradient_checkpointing']}" in text
+    assert "attention_dropout=0.1 never acts in the original" in text
 
 
 def test_unknown_field(config):
@@ -77,8 +140,8 @@ def test_missing_field(config):
 
 def test_unequal_heads(config):
     config["decoder_attention_heads"] = 2
-    with pytest.raises(ValueError, match="must be equal. Received: 4 and 2"):
-        config_from_original(config)
+    arguments = config_from_original(config)
+    assert (arguments["num_heads"], arguments["num_decoder_heads"]) == (4, 2)
 
 
 def test_arguments_can_be_overridden(directory):
@@ -104,10 +167,17 @@ def test_truncated_file(directory, name):
 
 def test_weights_of_another_configuration(directory, config):
     config["decoder_layers"] = 4
-    config["image_vocab_size"] = 63
+    config["image_vocab_size"] = config["decoder_start_token_id"] = 63
     (directory / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError) as error:
         load_dalle_bart(directory)
     text = str(error.value)
     assert "FlaxBartDecoderLayer_3/GLU_0/Dense_2/kernel" in text
     assert "lm_head/kernel: expected (32, 64), received (32, 65)" in text
+
+
+def test_a_huge_first_axis_is_not_one_of_layers():
+    # Of a few bytes in a file, it must not become millions of tensors.
+    empty = StoredTensor((2**40, 0), np.dtype("float32"), lambda: np.empty((0,)))
+    name = "model/encoder/layers/FlaxBartEncoderLayers/x"
+    assert list(unstack_layers({name: empty})) == [name]

@@ -1,18 +1,18 @@
-"""Reading flax files, whole and broken, and the loader's complaints."""
+"""Flax files: reading whole, stacked, sharded and broken ones, and writing them."""
 
-import keras
+import json
+
 import ml_dtypes
 import msgpack
 import numpy as np
 import pytest
 
-from keras_dalle.converters.flax import (
-    Rule,
-    Transform,
-    assign_weights,
-    read_flax_msgpack,
-    tensor_names,
-)
+from keras_dalle.converters import flax
+from keras_dalle.converters.flax import open_flax_msgpack, write_flax_msgpack
+from keras_dalle.converters.tensors import StoredTensor
+from tests.golden.golden_data import ROOT
+
+GOLDEN_FILES = sorted(ROOT.glob("*/*/flax_model.msgpack"))
 
 
 def _encode(value):
@@ -29,13 +29,20 @@ def _write(path, tree):
     return path
 
 
+def _read(path):
+    return {name: tensor.read() for name, tensor in open_flax_msgpack(path).items()}
+
+
+# === Reading ===
+
+
 @pytest.mark.parametrize(
     "dtype", ["float32", "float16", "int32", "uint8", "bool", ml_dtypes.bfloat16]
 )
 def test_arrays(tmp_path, dtype):
     array = np.arange(6).reshape(2, 3).astype(dtype)
     path = _write(tmp_path / "x", {"a": {"b": array, "empty": array[:0]}})
-    weights = read_flax_msgpack(path)
+    weights = _read(path)
     assert list(weights) == ["a/b", "a/empty"]
     assert weights["a/b"].dtype == dtype
     np.testing.assert_array_equal(weights["a/b"], array)
@@ -44,7 +51,7 @@ def test_arrays(tmp_path, dtype):
 
 def test_scalars(tmp_path):
     tree = {"step": 3, "scalar": np.float32(1.5), "array": np.array(2.5)}
-    weights = read_flax_msgpack(_write(tmp_path / "x", tree))
+    weights = _read(_write(tmp_path / "x", tree))
     assert {name: x.item() for name, x in weights.items()} == {
         "step": 3,
         "scalar": 1.5,
@@ -59,11 +66,11 @@ def test_chunked_array(tmp_path):
         "shape": {"0": 2, "1": 3},
         "chunks": chunks,
     }
-    weights = read_flax_msgpack(_write(tmp_path / "x", {"a": leaf}))
+    weights = _read(_write(tmp_path / "x", {"a": leaf}))
     np.testing.assert_array_equal(weights["a"], np.arange(6).reshape(2, 3))
     del chunks["0"]
     with pytest.raises(ValueError, match="lacks a part"):
-        read_flax_msgpack(_write(tmp_path / "x", {"a": leaf}))
+        _read(_write(tmp_path / "x", {"a": leaf}))
 
 
 def test_every_truncation_is_named(tmp_path):
@@ -72,7 +79,7 @@ def test_every_truncation_is_named(tmp_path):
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
         with pytest.raises(ValueError, match="weights.msgpack.*not a complete flax"):
-            read_flax_msgpack(path)
+            open_flax_msgpack(path)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +88,21 @@ def test_every_truncation_is_named(tmp_path):
         b"version https://git-lfs.github.com/spec/v1\n",
         msgpack.packb([1, 2]),
         msgpack.packb({"a": None}),
+        msgpack.packb({"a": "text"}),
+        msgpack.packb({1: 2}),
+        msgpack.packb({"a": 1}) + b"more",
+        b"\x82\xa1a\x01\xa1a\x02",  # the same key twice
+        b"\x81\xa1a" * 100 + b"\x01",  # too deep
+        b"\xdb\xff\xff\xff\xff",
+        b"\xc1",
+        msgpack.packb({"a": msgpack.ExtType(2, msgpack.packb((1.0, 2.0)))}),
+        msgpack.packb({"a": msgpack.ExtType(1, msgpack.packb((1, 2)))}),
+        msgpack.packb(
+            {"a": msgpack.ExtType(1, msgpack.packb(((-1,), "float32", b"1234")))}
+        ),
+        msgpack.packb(
+            {"a": msgpack.ExtType(1, msgpack.packb(((2**62, 4), "float32", b"1")))}
+        ),
         msgpack.packb({"a": msgpack.ExtType(9, b"")}),
         msgpack.packb({"a": msgpack.ExtType(1, b"junk")}),
         msgpack.packb(
@@ -95,73 +117,168 @@ def test_corrupt_file_is_named(tmp_path, content):
     path = tmp_path / "weights.msgpack"
     path.write_bytes(content)
     with pytest.raises(ValueError, match="weights.msgpack.*not a complete flax"):
-        read_flax_msgpack(path)
+        open_flax_msgpack(path)
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        read_flax_msgpack(tmp_path / "nothing")
+    with pytest.raises(FileNotFoundError, match="nothing, or in the shards"):
+        open_flax_msgpack(tmp_path / "nothing")
 
 
-# === Mapping ===
-
-TRANSPOSED = Transform(load=np.transpose, save=np.transpose)
-TABLE = [
-    Rule(r"block_(\d)/kernel", r"blocks/\1/w", TRANSPOSED),
-    Rule(r"block_(\d)/bias", r"blocks/\1/b"),
-]
-
-
-def _model():
-    block_0 = keras.layers.Dense(3, name="block_0")
-    block_1 = keras.layers.Dense(1, name="block_1")
-    inputs = keras.Input((2,))
-    return keras.Model(inputs, block_1(block_0(inputs)))
+def test_file_that_shrinks_after_it_was_opened(tmp_path):
+    path = _write(tmp_path / "x", {"a": np.arange(50)})
+    tensor = open_flax_msgpack(path)["a"]
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="has become shorter"):
+        tensor.read()
 
 
-def _weights():
-    return {
-        "blocks/0/w": np.arange(6.0).reshape(3, 2),
-        "blocks/0/b": np.ones(3),
-        "blocks/1/w": np.full((1, 3), 2.0),
-        "blocks/1/b": np.full(1, 3.0),
+def test_layers_are_read_alone(tmp_path):
+    stacked_L234 = np.arange(5 * 24.0).reshape(5, 2, 3, 4)
+    path = _write(tmp_path / "x", {"a": stacked_L234})
+    tensor = open_flax_msgpack(path)["a"]
+    layer = tensor.layer(3)
+    assert layer.shape == (2, 3, 4)
+    content = path.read_bytes()
+    # Nothing but the layer's own bytes is needed.
+    start = content.index(stacked_L234[3].tobytes())
+    path.write_bytes(b"\0" * start + content[start : start + layer.nbytes])
+    np.testing.assert_array_equal(layer.read(), stacked_L234[3])
+    with pytest.raises(ValueError, match="has become shorter"):
+        tensor.layer(4).read()
+
+
+def test_layers_across_chunks(tmp_path, monkeypatch):
+    array_L34 = np.arange(5 * 12).reshape(5, 3, 4)
+    monkeypatch.setattr(flax, "MAX_CHUNK_BYTES", 7 * array_L34.itemsize)
+    write_flax_msgpack(tmp_path / "x", {"a": StoredTensor.of(array_L34)})
+    leaf = {
+        "__msgpack_chunked_array__": True,
+        "shape": {"0": 5, "1": 3, "2": 4},
+        "chunks": {str(i): array_L34.ravel()[7 * i : 7 * i + 7] for i in range(9)},
+    }
+    expected = _write(tmp_path / "y", {"a": leaf}).read_bytes()
+    assert (tmp_path / "x").read_bytes() == expected
+    tensor = open_flax_msgpack(tmp_path / "x")["a"]
+    np.testing.assert_array_equal(tensor.read(), array_L34)
+    for i in range(5):
+        np.testing.assert_array_equal(tensor.layer(i).read(), array_L34[i])
+
+
+# === Shards ===
+
+
+@pytest.fixture
+def sharded(tmp_path):
+    """Two shards and their index as transformers' `save_pretrained` writes them."""
+    _write(tmp_path / "flax_model-00001-of-00002.msgpack", {"a": {"b": np.arange(3)}})
+    _write(
+        tmp_path / "flax_model-00002-of-00002.msgpack",
+        {"a": {"c": np.arange(4)}, "d": np.arange(5)},
+    )
+    weight_map = {
+        "a/b": "flax_model-00001-of-00002.msgpack",
+        "a/c": "flax_model-00002-of-00002.msgpack",
+        "d": "flax_model-00002-of-00002.msgpack",
+    }
+    return tmp_path / "flax_model.msgpack", weight_map
+
+
+def _write_index(path, weight_map):
+    index = {"metadata": {"total_size": 96}, "weight_map": weight_map}
+    path.with_name(path.name + ".index.json").write_text(json.dumps(index))
+
+
+def test_shards(sharded):
+    path, weight_map = sharded
+    _write_index(path, weight_map)
+    weights = _read(path)
+    assert {name: len(array) for name, array in weights.items()} == {
+        "a/b": 3,
+        "a/c": 4,
+        "d": 5,
     }
 
 
-def test_assign_weights():
-    model = _model()
-    assign_weights(model, _weights(), TABLE)
-    np.testing.assert_array_equal(
-        model.get_weights()[0], np.arange(6.0).reshape(3, 2).T
-    )
-    np.testing.assert_array_equal(model.get_weights()[3], [3.0])
+def test_missing_shard(sharded):
+    path, weight_map = sharded
+    _write_index(path, weight_map)
+    path.with_name(weight_map["d"]).unlink()
+    with pytest.raises(FileNotFoundError, match="Missing: flax_model-00002-of-00002"):
+        open_flax_msgpack(path)
 
 
-def test_all_faults_are_reported_and_nothing_is_assigned():
-    model = _model()
-    before = model.get_weights()
-    weights = _weights()
-    del weights["blocks/1/w"], weights["blocks/0/b"]
-    weights["extra"] = np.ones(1)
-    weights["blocks/0/w"] = np.ones((2, 3))
-    with pytest.raises(ValueError) as error:
-        assign_weights(model, weights, TABLE, source="some.file")
-    text = str(error.value)
-    for part in (
-        "some.file",
-        "missing (2)",
-        "blocks/1/w (for block_1/kernel)",
-        "blocks/0/b",
-        "unexpected (1)",
-        "extra",
-        "misshapen (1)",
-        "blocks/0/w: expected (2, 3), received (3, 2)",
-    ):
-        assert part in text
-    for old, new in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(old, new)
+@pytest.mark.parametrize("name", ["../x.msgpack", "/etc/hostname", "a/b", "", ".."])
+def test_shards_outside_of_the_folder(sharded, name):
+    path, weight_map = sharded
+    _write_index(path, {**weight_map, "e": name})
+    with pytest.raises(ValueError, match="must name files beside it"):
+        open_flax_msgpack(path)
 
 
-def test_variable_without_rule():
-    with pytest.raises(ValueError, match=r"Unmatched: \['other/kernel'\]"):
-        tensor_names(["block_0/bias", "other/kernel"], TABLE)
+def test_shard_of_another_checkpoint(sharded):
+    path, weight_map = sharded
+    del weight_map["d"]
+    _write_index(path, {**weight_map, "e": weight_map["a/b"]})
+    with pytest.raises(ValueError, match=r"lacks \['e'\] and has in addition \[\]"):
+        open_flax_msgpack(path)
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"weight_map": {}}', '{"weight'])
+def test_broken_index(tmp_path, content):
+    (tmp_path / "x.index.json").write_text(content)
+    with pytest.raises(ValueError, match="x.index.json"):
+        open_flax_msgpack(tmp_path / "x")
+
+
+# === Writing ===
+
+
+@pytest.mark.parametrize(
+    "path", GOLDEN_FILES, ids=lambda path: "/".join(path.parts[-3:-1])
+)
+def test_golden_files_are_written_as_they_were(path, tmp_path):
+    tensors = open_flax_msgpack(path)
+    shuffled = dict(reversed(tensors.items()))
+    write_flax_msgpack(tmp_path / "x", shuffled)
+    assert (tmp_path / "x").read_bytes() == path.read_bytes()
+    assert list(open_flax_msgpack(tmp_path / "x")) == list(tensors)
+
+
+def test_there_are_golden_files():
+    assert GOLDEN_FILES
+
+
+@pytest.mark.parametrize("count", [0, 1, 30, 200, 255, 256, 65500, 65536, 70000])
+@pytest.mark.parametrize("dtype", ["uint8", "float16", ml_dtypes.bfloat16])
+def test_sizes_of_headers(tmp_path, count, dtype):
+    array = (np.arange(count) % 256).astype(dtype)
+    write_flax_msgpack(tmp_path / "x", {"a": StoredTensor.of(array)})
+    expected = _write(tmp_path / "y", {"a": array}).read_bytes()
+    assert (tmp_path / "x").read_bytes() == expected
+
+
+def test_strided_arrays_and_scalars(tmp_path):
+    arrays = {"a": np.arange(6.0).reshape(2, 3).T, "b": np.array(1.5)}
+    tensors = {name: StoredTensor.of(array) for name, array in arrays.items()}
+    write_flax_msgpack(tmp_path / "x", tensors)
+    for name, array in _read(tmp_path / "x").items():
+        np.testing.assert_array_equal(array, arrays[name])
+
+
+@pytest.mark.parametrize("names", [("a", "a/b"), ("a/b", "a"), ("a/b", "a/b/c")])
+def test_name_that_begins_another(tmp_path, names):
+    tensors = {name: StoredTensor.of(np.ones(1)) for name in names}
+    with pytest.raises(ValueError, match="must not be the beginning"):
+        write_flax_msgpack(tmp_path / "x", tensors)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_failing_read_leaves_no_file(tmp_path):
+    def read():
+        raise OSError("gone")
+
+    tensor = StoredTensor((3,), np.dtype("float32"), read)
+    with pytest.raises(OSError, match="gone"):
+        write_flax_msgpack(tmp_path / "x", {"a": tensor})
+    assert list(tmp_path.iterdir()) == []

@@ -21,3 +21,32 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
     """All arrays of an npz file."""
     with np.load(path, allow_pickle=False) as file:
         return dict(file)
+
+
+def assert_as_exact_as(ours32, ours64, golden, name: str, scale=1.0, more32=()) -> None:
+    """Our float32 result against the original's.
+
+    The tolerance is 2e-5, or four times what float32 itself costs us where that is
+    more: the distance of our float32 from our float64 result.
+
+    Args:
+        ours32: our result in float32.
+        ours64: the same computed in float64.
+        golden: the original's result, in float32.
+        name: of the tensor, for the error's text.
+        scale: what errors are relative to, e.g. the largest entry of a gradient.
+        more32: further float32 results that are equal in exact arithmetic, so that
+            the cost of float32 does not rest on a single rounding.
+    """
+    ours32, ours64, golden = (
+        np.asarray(x, "float64") for x in (ours32, ours64, golden)
+    )
+    assert ours32.shape == golden.shape, name
+    own_error = max(_distance(x, ours64) for x in (ours32, *more32)) / scale
+    error = _distance(ours32, golden) / scale
+    tolerance = max(2e-5, 4 * own_error)
+    assert error <= tolerance, f"{name}: error {error:.2e} > {tolerance:.2e}"
+
+
+def _distance(a, b) -> float:
+    return float(np.max(np.abs(a - b), initial=0.0))

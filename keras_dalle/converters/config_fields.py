@@ -1,0 +1,80 @@
+"""Checks the fields of an original's configuration."""
+
+import difflib
+import reprlib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+
+def check_fields(
+    config: Mapping[str, Any],
+    required: Collection[str],
+    optional: Collection[str],
+    without_effect: Collection[str],
+    notes: list[str] | None = None,
+) -> None:
+    """Raises unless all required fields are there, and none that is unknown.
+
+    Args:
+        config: the parsed configuration.
+        required: fields that must be there.
+        optional: fields with a default.
+        without_effect: fields that the originals write and that change nothing here.
+        notes: gets a sentence on those of `without_effect` that are there.
+
+    Raises:
+        ValueError: a field is missing, or unknown; names the nearest known one.
+    """
+    missing = sorted(set(required) - set(config))
+    if missing:
+        raise ValueError(
+            f"The configuration must have the fields {missing}. "
+            f"Received: {sorted(config)}"
+        )
+    known = {*required, *optional, *without_effect}
+    for field in config:
+        if field not in known:
+            nearest = difflib.get_close_matches(field, known, n=1)
+            hint = f" Did you mean `{nearest[0]}`?" if nearest else ""
+            raise ValueError(
+                f"Unknown field `{field}` (={_short(config[field])}) in the "
+                f"configuration.{hint} Remove it if it has no effect on the network."
+            )
+    idle = [
+        f"{name}={_short(config[name])}" for name in config if name in without_effect
+    ]
+    if idle and notes is not None:
+        notes.append(f"Without effect here: {', '.join(idle)}.")
+
+
+def integer(name: str, value: Any) -> int:
+    """`value`, which must be an integer above 0."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(
+            f"`{name}` must be a positive integer. Received: {_short(value)}."
+        )
+    return value
+
+
+def number(name: str, value: Any) -> float:
+    """`value` as a float; YAML reads 1e-8, which has no point, as a text."""
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"`{name}` must be a number. Received: {_short(value)}."
+        ) from error
+
+
+def choice(name: str, value: Any, kind: type) -> Any:
+    """`value`, which must be of a plain type such as `bool` or `str`."""
+    if not isinstance(value, kind):
+        raise ValueError(
+            f"`{name}` must be a {kind.__name__}. Received: {_short(value)}."
+        )
+    return value
+
+
+def _short(value: Any) -> str:
+    """A value for a message; what comes from outside may be huge when written out."""
+    return reprlib.repr(value)
