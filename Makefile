@@ -15,15 +15,15 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo -n)
 apt_install = { command -v apt-get && $(SUDO) true; } > /dev/null 2>&1 && \
 	{ $(SUDO) apt-get update -q; $(SUDO) apt-get install -q -y $(1); }
 
-.PHONY: demo test lint emoji setup font
+.PHONY: demo test lint emoji setup development font
 
 demo: setup  ## Pictures from words, through SavedModel, server and client.
 	$(BIN)/keras-dalle demo --output out/demo.png $(if $(PROMPT),-- "$$PROMPT")
 
-test: setup font  ## All tests.
+test: development font  ## All tests.
 	$(BIN)/python -m pytest -n 2 $(PYTEST_FLAGS)
 
-lint: setup  ## Lint, format check and types.
+lint: development  ## Lint, format check and types.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -45,6 +45,12 @@ emoji: setup font  ## Everything from the font to the shipped preset and its fig
 
 setup: .venv/installed
 
+development: .venv/installed-development
+
+.venv/installed-development: .venv/installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,torch]"
+	touch $@
+
 .venv/installed: setup.py constraints.txt
 	@[ -n "$(PYTHON)" ] || { \
 		echo "No python3 was found. Install Python 3.11, or say where it is:"; \
@@ -55,7 +61,7 @@ setup: .venv/installed
 		{ $(call apt_install,$$package) || { \
 			echo "$(PYTHON) lacks venv: sudo apt-get install $$package"; exit 1; }; }; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
 	touch $@
 
 # The tests draw real emoji; without the font those that do are skipped.

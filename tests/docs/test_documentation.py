@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -115,8 +116,25 @@ WITH_PYTHON = [
 ]
 
 
+GOLDEN = ROOT / "tests" / "data" / "golden"
+# What docs/checkpoints.md downloads, and small checkpoints in the same formats.
+DOWNLOADS = {
+    "dalle-mini": ["dallebart/mini", "text/tokenizer"],
+    "vqgan": ["vqgan_flax/main"],
+    "vqgan_imagenet_f16_1024": ["vqgan_torch/vqmodel"],
+    "vqgan_gumbel_f8": ["vqgan_torch/gumbelvq"],
+}
+
+
+def place_downloads(folder: Path) -> None:
+    for name, parts in DOWNLOADS.items():
+        for part in parts:
+            shutil.copytree(GOLDEN / part, folder / name, dirs_exist_ok=True)
+
+
 @pytest.mark.parametrize("path", WITH_PYTHON, ids=_ids(WITH_PYTHON))
 def test_python_runs(path, tmp_path):
+    place_downloads(tmp_path / "downloads")
     result = run_python(path.name, path.read_text(encoding="utf-8"), tmp_path)
     assert result.returncode == 0, result.stderr
 

@@ -19,6 +19,7 @@ from keras_dalle.layers.blank_caption import BlankCaptionDropout
 from keras_dalle.layers.shift_right import ShiftRight
 from keras_dalle.layers.token_noise import TokenNoise
 from keras_dalle.models.dalle_bart.dalle_bart_backbone import DalleBartBackbone
+from keras_dalle.models.dalle_bart.dalle_bart_presets import vqgan_of
 from keras_dalle.models.dalle_bart.dalle_bart_text_to_image_preprocessor import (
     DalleBartTextToImagePreprocessor,
 )
@@ -66,6 +67,10 @@ class DalleBartTextToImage(FromOriginalCheckpoint, keras_hub.models.TextToImage)
 
     backbone_cls = DalleBartBackbone
     preprocessor_cls = DalleBartTextToImagePreprocessor
+    original_files = (
+        *backbone_cls.original_files,
+        *preprocessor_cls.original_files,
+    )
 
     def __init__(
         self,
@@ -282,7 +287,7 @@ class DalleBartTextToImage(FromOriginalCheckpoint, keras_hub.models.TextToImage)
         """
         vqgan = self._require_vqgan("Generation")
         positive = self.preprocessor.generate_preprocess(prompt)
-        negative = self.preprocessor.generate_preprocess(negative_prompt)
+        negative = self.preprocessor.negative_preprocess(negative_prompt)
         tokens_BT = generate_image_tokens(
             self.backbone,
             positive["encoder_token_ids"],
@@ -310,7 +315,9 @@ class DalleBartTextToImage(FromOriginalCheckpoint, keras_hub.models.TextToImage)
         if self.vqgan is None:
             raise ValueError(
                 f"{purpose} needs a VQGAN. Pass `vqgan=VQGANBackbone.from_preset(...)` "
-                "to `DalleBartTextToImage` or to its `from_preset`."
+                "to `DalleBartTextToImage` or to its `from_preset`. On the command "
+                "line, `keras-dalle convert MODEL --vqgan VQGAN --to PRESET` makes a "
+                "preset of both."
             )
         return self.vqgan
 
@@ -340,16 +347,29 @@ class DalleBartTextToImage(FromOriginalCheckpoint, keras_hub.models.TextToImage)
         return config
 
     @classmethod
-    def from_original(cls, directory, load_weights=True, dtype=None, **kwargs):
+    def from_preset(cls, preset, *args, **kwargs):
+        """As KerasHub's, and on originals; `vqgan=` replaces the preset's VQGAN.
+
+        The originals' folders hold no VQGAN; the registered ones know theirs.
+        """
+        if vqgan := vqgan_of(preset):
+            kwargs = {"vqgan": vqgan, **kwargs}
+        return super().from_preset(preset, *args, **kwargs)
+
+    @classmethod
+    def from_original(
+        cls, directory, load_weights=True, dtype=None, vqgan=None, **kwargs
+    ):
         """Reads DALL·E mini's folder: config, weights and tokenizer.
 
-        The VQGAN is published apart: pass it as `vqgan`.
+        The VQGAN is published apart: `vqgan` is a `VQGANBackbone`, or the preset of
+        one, or `None`.
         """
-        return cls(
-            cls.backbone_cls.from_original(directory, load_weights, dtype=dtype),
-            cls.preprocessor_cls.from_original(directory),
-            **kwargs,
-        )
+        backbone = cls.backbone_cls.from_original(directory, load_weights, dtype=dtype)
+        preprocessor = cls.preprocessor_cls.from_original(directory)
+        if isinstance(vqgan, str):
+            vqgan = VQGANBackbone.from_preset(vqgan, load_weights)
+        return cls(backbone, preprocessor, vqgan, **kwargs)
 
     @classmethod
     def from_config(cls, config):

@@ -1,0 +1,8 @@
+"""What KerasHub has no public name for: its table of presets by name.
+
+`tests/models/test_presets.py` fails with the name of what has vanished.
+"""
+
+from keras_hub.src.utils.preset_utils import BUILTIN_PRESETS, register_presets
+
+__all__ = ["BUILTIN_PRESETS", "register_presets"]
