@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from keras_dalle.cli import app
 from keras_dalle.commands.convert import destination
+from keras_dalle.commands.progress import console
 from keras_dalle.converters.flax import open_flax_msgpack, write_flax_msgpack
 from keras_dalle.converters.tensors import StoredTensor
 from keras_dalle.models import DalleBartBackbone
@@ -24,8 +25,13 @@ VQGAN_CASE = cases("vqgan_flax")[0]
 WEIGHTS = "flax_model.msgpack"
 
 
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch):
+    """In 80 columns, which a test's terminal may have, messages would be broken."""
+    monkeypatch.setattr(console, "width", 500)
+
+
 def run(*arguments):
-    # Typer's runner has a terminal of 80 columns, in which messages would be broken.
     return CliRunner().invoke(
         app, ["convert", *map(str, arguments)], env={"COLUMNS": "500"}
     )
