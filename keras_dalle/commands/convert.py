@@ -40,7 +40,7 @@ def convert(
     ] = None,
     dtype: Annotated[
         Literal["float32", "bfloat16", "float16"] | None,
-        typer.Option(help="Of the written weights. Default: float32, or the preset's."),
+        typer.Option(help="Of the written weights. Default: float32."),
     ] = None,
     tensors: Annotated[
         bool, typer.Option("--tensors", help="List all tensors, not the largest.")

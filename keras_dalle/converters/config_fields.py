@@ -34,11 +34,11 @@ def check_fields(
     known = {*required, *optional, *without_effect}
     for field in config:
         if field not in known:
-            nearest = difflib.get_close_matches(field, known, n=1)
-            hint = f" Did you mean `{nearest[0]}`?" if nearest else ""
+            (nearest,) = difflib.get_close_matches(field, known, n=1, cutoff=0.0)
             raise ValueError(
                 f"Unknown field `{field}` (={_short(config[field])}) in the "
-                f"configuration.{hint} Remove it if it has no effect on the network."
+                f"configuration. Did you mean `{nearest}`? Remove the field if it has "
+                "no effect on the network."
             )
     idle = [
         f"{name}={_short(config[name])}" for name in config if name in without_effect

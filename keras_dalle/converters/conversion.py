@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_dalle.converters.dalle_bart import CONFIG_FILE, save_dalle_bart
+from keras_dalle.converters.dalle_bart_config import original_from_backbone
 from keras_dalle.converters.min_dalle import save_min_dalle
 from keras_dalle.converters.originals import recognise
 from keras_dalle.converters.presets import PREPROCESSOR_FILE, is_preset
@@ -198,7 +199,8 @@ def _write_original(
         VQGAN_SAVERS[form](checkpoint.vqgan, directory, notes)
         return
     if form == "flax":
-        save_dalle_bart(checkpoint.backbone, directory, checkpoint.original_config)
+        config = checkpoint.original_config or _new_config(checkpoint, notes)
+        save_dalle_bart(checkpoint.backbone, directory, config)
     elif form == "min-dalle":
         save_min_dalle(checkpoint.backbone, directory)
     else:
@@ -210,6 +212,19 @@ def _write_original(
         save_tokenizer(checkpoint.preprocessor.tokenizer, directory)
     if checkpoint.vqgan is not None:
         _write_vqgan_beside(checkpoint.vqgan, directory / VQGAN_FOLDER, form, notes)
+
+
+def _new_config(checkpoint: Checkpoint, notes: list[str] | None) -> Mapping[str, Any]:
+    """A config.json for a model that did not come with one."""
+    config = original_from_backbone(checkpoint.backbone)
+    if checkpoint.preprocessor is not None:
+        config["normalize_text"] = checkpoint.preprocessor.normalize_text
+    if notes is not None:
+        notes.append(
+            "A preset keeps neither the ids of end and padding nor whether layers are "
+            "stored stacked: config.json has the original's defaults."
+        )
+    return config
 
 
 def _write_vqgan_beside(

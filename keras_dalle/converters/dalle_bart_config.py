@@ -88,10 +88,18 @@ _WITHOUT_EFFECT = {
     "forced_bos_token_id",
     "forced_eos_token_id",
     "gradient_checkpointing",
+    "id2label",
+    "label2id",
+    "length_penalty",
     "max_length",
     "min_length",
     "num_beams",
+    "output_attentions",
+    "output_hidden_states",
     "pad_token_id",
+    "repetition_penalty",
+    "return_dict",
+    "task_specific_params",
     "temperature",
     "top_k",
     "top_p",
@@ -125,11 +133,8 @@ def config_from_original(
                 f"`{field}` must be {value!r}: DALL·E mini never ran with another "
                 f"value, and keras_dalle does not either. Received: {config[field]!r}"
             )
-    if config.get("attention_dropout") and notes is not None:
-        notes.append(
-            f"attention_dropout={config['attention_dropout']} never acts in the "
-            "original, so it is 0 here; pass `attention_dropout` to train with it."
-        )
+    if notes is not None:
+        notes += _idle_choices(config)
     arguments: dict[str, Any] = {
         ours: integer(theirs, config[theirs]) for theirs, ours in _REQUIRED.items()
     }
@@ -139,6 +144,24 @@ def config_from_original(
         arguments[ours] = number(theirs, config.get(theirs, value))
     arguments["decoder_start_token_id"] = _start_token(config)
     return {**arguments, "variant": _variant_of(config)}
+
+
+def _idle_choices(config: Mapping[str, Any]) -> list[str]:
+    """A sentence for each choice that another one leaves without effect."""
+    sentences = []
+    if config.get("attention_dropout"):
+        sentences.append(
+            f"attention_dropout={config['attention_dropout']} never acts in the "
+            "original, so it is 0 here; pass `attention_dropout` to train with it."
+        )
+    if "tau_init" in config and not config.get("use_cosine_attention"):
+        sentences.append(
+            f"tau_init={config['tau_init']} has no effect without "
+            "`use_cosine_attention`."
+        )
+    if config.get("use_subln_init") and config.get("use_deepnet_scaling"):
+        sentences.append("use_subln_init has no effect with `use_deepnet_scaling`.")
+    return sentences
 
 
 def _start_token(config: Mapping[str, Any]) -> int:
@@ -167,6 +190,11 @@ def _variant_of(config: Mapping[str, Any]) -> TransformerVariant:
     if choice("use_cosine_attention", config.get("use_cosine_attention", False), bool):
         fields["cosine_attention_tau"] = number(
             "tau_init", config.get("tau_init", _TAU)
+        )
+    if fields.get("norm_placement") == "swinv2" and are_layers_stacked(config):
+        raise ValueError(
+            "`use_scan` must be False with `ln_positions` swinv2, whose layers are not "
+            "all alike. Received: use_scan=True"
         )
     if is_post_norm(fields.get("norm_placement", "")):
         fields["scale_last_norm"] = are_layers_stacked(config)

@@ -12,6 +12,7 @@ from keras_dalle.converters.conversion import read_checkpoint, write_checkpoint
 from keras_dalle.converters.deferred import values_on_demand
 from keras_dalle.converters.flax import open_flax_msgpack, write_flax_msgpack
 from keras_dalle.converters.originals import FORMATS, recognise
+from keras_dalle.converters.tensors import StoredTensor
 from keras_dalle.models import (
     DalleBartBackbone,
     DalleBartTextToImage,
@@ -23,7 +24,7 @@ from tests.golden.golden_data import ROOT, cases
 from tests.tiny_preset import TOKENIZER_DIRECTORY, tiny_task
 
 DALLE_BARTS = cases("dallebart")
-FLAX_CASES = DALLE_BARTS + cases("vqgan_flax")
+FLAX_CASES = DALLE_BARTS[:1] + cases("vqgan_flax")
 TAMING_CASES = sorted(path.parent for path in ROOT.glob("vqgan_torch/*/*.ckpt"))
 
 
@@ -51,6 +52,7 @@ def folder(tmp_path_factory):
 # === Bytes ===
 
 
+# All of DALL·E mini's are written again in tests/golden.
 @pytest.mark.parametrize("case", FLAX_CASES, ids=_case_id)
 def test_flax_to_flax(case, tmp_path):
     with values_on_demand():
@@ -69,6 +71,41 @@ def _first(is_stacked):
         if any("Layers/" in name for name in names) == is_stacked:
             return case
     raise LookupError(f"No golden case has {is_stacked=} layers.")
+
+
+def _narrowed(case, folder):
+    """A copy of a case in float16."""
+    shutil.copytree(case, folder)
+    tensors = open_flax_msgpack(case / "flax_model.msgpack")
+    write_flax_msgpack(
+        folder / "flax_model.msgpack",
+        {
+            name: StoredTensor.of(tensor.read().astype("float16"))
+            for name, tensor in tensors.items()
+        },
+    )
+    return folder
+
+
+def test_float16_there_and_back(tmp_path):
+    case = _narrowed(_first(True), tmp_path / "case")
+    arguments = {"dtype": "float16"}
+    preset = _written(read_checkpoint(case, **arguments), tmp_path / "preset")
+    flax = _written(read_checkpoint(preset, **arguments), tmp_path / "flax", "flax")
+    for name in ("flax_model.msgpack", "config.json"):
+        assert (flax / name).read_bytes() == (case / name).read_bytes()
+
+
+def test_a_task_keeps_its_normalizer(tmp_path):
+    task = tiny_task()
+    task.preprocessor.normalize_text = True
+    task.save_to_preset(tmp_path / "task")
+    notes = []
+    flax = _written(
+        read_checkpoint(tmp_path / "task"), tmp_path / "flax", "flax", notes
+    )
+    assert DalleBartTextToImagePreprocessor.from_preset(flax).normalize_text
+    assert any("original's defaults" in note for note in notes)
 
 
 @pytest.mark.parametrize("is_stacked", [True, False])
@@ -157,7 +194,7 @@ def test_vqgan_is_written_beside_or_left_out_with_a_note(tmp_path):
     notes = []
     written = _written(checkpoint, tmp_path / "left_out", "flax", notes)
     assert not (written / "vqgan").exists()
-    assert "The VQGAN is left out. `value_range` must be" in notes[0]
+    assert "The VQGAN is left out. `value_range` must be" in notes[-1]
 
     config = {**task.vqgan.get_config(), "value_range": (0.0, 1.0)}
     vqgan = VQGANBackbone.from_config(config)

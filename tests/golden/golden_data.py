@@ -10,11 +10,18 @@ import numpy as np
 
 _DEFAULT_ROOT = Path(__file__).parent.parent / "data" / "golden"
 ROOT = Path(os.environ.get("KERAS_DALLE_GOLDEN", _DEFAULT_ROOT))
+if not any(ROOT.glob("*/**/*")):
+    raise FileNotFoundError(f"There is no golden data in {ROOT}.")
 
 
 def cases(kind: str) -> list[Path]:
     """The folders of one kind that hold a model, e.g. `cases("dallebart")`."""
     return sorted(path.parent for path in (ROOT / kind).glob("*/config.json"))
+
+
+def check_found(found) -> None:
+    """Fails if the repository's own set lacks a kind; another set may lack some."""
+    assert found or ROOT != _DEFAULT_ROOT
 
 
 def load_npz(path: Path) -> dict[str, np.ndarray]:

@@ -6,7 +6,7 @@ import pytest
 
 from keras_dalle.text.normalizer import TextNormalizer
 from keras_dalle.text.word_splitting import WordSplitter
-from tests.golden.golden_data import ROOT
+from tests.golden.golden_data import ROOT, check_found
 
 FOLDERS = sorted(path.parent for path in ROOT.rglob("normalizer.json"))
 
@@ -22,3 +22,7 @@ def test_normalizer(folder):
         if normalize(pair["input"]) != pair["output"]
     ]
     assert not wrong
+
+
+def test_there_are_cases():
+    check_found(FOLDERS)

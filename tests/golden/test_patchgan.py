@@ -5,7 +5,7 @@ import pytest
 
 from keras_dalle.converters.tensors import StoredTensor
 from keras_dalle.converters.vqgan_discriminator import discriminator_from_tensors
-from tests.golden.golden_data import ROOT, assert_as_exact_as, load_npz
+from tests.golden.golden_data import ROOT, assert_as_exact_as, check_found, load_npz
 
 CASES = sorted((ROOT / "vqgan_torch").glob("patchgan*.npz"))
 
@@ -29,3 +29,7 @@ def test_logits(path):
             for discriminator in discriminators
         ]
         assert_as_exact_as(*ours, golden[name], name)
+
+
+def test_there_are_cases():
+    check_found(CASES)

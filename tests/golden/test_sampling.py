@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_dalle.generation.end_token import EndToken
 from keras_dalle.generation.sampling import guide, sample, warp
-from tests.golden.golden_data import ROOT, load_npz
+from tests.golden.golden_data import ROOT, check_found, load_npz
 
 FOLDERS = sorted(path.parent for path in ROOT.glob("**/warpers.json"))
 # `top_k=None` means 50 in the original, by a default of transformers.
@@ -27,7 +27,7 @@ def golden(folder):
 
 
 def test_there_are_cases():
-    assert FOLDERS
+    check_found(FOLDERS)
 
 
 def _warp_in_place(logits, temperature=1.0, top_k=ORIGINAL_TOP_K, top_p=1.0):

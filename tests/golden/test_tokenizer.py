@@ -12,11 +12,12 @@ from keras_dalle.models.dalle_bart.dalle_bart_tokenizer import DalleBartTokenize
 from keras_dalle.text.normalizer import TextNormalizer
 from keras_dalle.text.packing import pack_prompts
 from keras_dalle.text.word_splitting import WordSplitter
-from tests.golden.golden_data import ROOT
+from tests.golden.golden_data import ROOT, check_found
 
 
 def of_each_folder_with(name):
     folders = sorted(path.parent for path in ROOT.rglob(name))
+    check_found(folders)
     return pytest.mark.parametrize("folder", folders, ids=lambda path: path.name)
 
 

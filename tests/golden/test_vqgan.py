@@ -18,7 +18,13 @@ from keras_dalle.converters.vqgan_taming_config import (
     taming_model,
 )
 from keras_dalle.models.vqgan.gumbel_quantizer import gumbel_softmax
-from tests.golden.golden_data import ROOT, assert_as_exact_as, cases, load_npz
+from tests.golden.golden_data import (
+    ROOT,
+    assert_as_exact_as,
+    cases,
+    check_found,
+    load_npz,
+)
 
 # What went into the originals; all else in a file came out of them.
 INPUTS = {
@@ -152,6 +158,11 @@ def _parts(folder, golden):
         return [gumbel_outputs, temperature_outputs]
     has_discriminator = any(name.startswith("disc_") for name in golden)
     return [vqmodel_outputs, *([discriminator_outputs] if has_discriminator else [])]
+
+
+def test_there_are_cases():
+    check_found(cases("vqgan_flax"))
+    check_found(_torch_cases())
 
 
 @pytest.mark.parametrize(
