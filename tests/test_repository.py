@@ -31,7 +31,7 @@ LEVELS = (
     {"text", "layers", "utils"},
     {"generation"},
     {"models"},
-    {"converters", "data"},
+    {"converters", "data", "optimizers", "distribution"},
     {"trainer", "evaluation", "saved_model"},
     {"prediction_service", "recipes"},
     {"commands", "demo", "doctor"},

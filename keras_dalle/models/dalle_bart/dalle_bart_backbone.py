@@ -11,6 +11,7 @@ from keras_hub.layers import PositionEmbedding
 from keras_hub.models import Backbone
 
 from keras_dalle.layers.attention import write_slice
+from keras_dalle.layers.embedding import Embedding
 from keras_dalle.layers.norms import SCALED
 from keras_dalle.layers.row_stable import Dense, RowTiles
 from keras_dalle.layers.transformer import (
@@ -156,7 +157,7 @@ class DalleBartBackbone(FromOriginalCheckpoint, Backbone):
         }
 
         # === Layers ===
-        self.text_token_embedding = keras.layers.Embedding(
+        self.text_token_embedding = Embedding(
             vocabulary_size,
             hidden_dim,
             embeddings_initializer=_initializer(init_std),
@@ -188,7 +189,7 @@ class DalleBartBackbone(FromOriginalCheckpoint, Backbone):
             dtype,
             "encoder_final_norm",
         )
-        self.image_token_embedding = keras.layers.Embedding(
+        self.image_token_embedding = Embedding(
             image_vocabulary_size + 1,
             hidden_dim,
             embeddings_initializer=_initializer(init_std),

@@ -171,7 +171,8 @@ class DalleBartTextToImage(FromOriginalCheckpoint, keras_hub.models.TextToImage)
         if isinstance(x, dict) and "images" in x:
             x = {**x, "image_tokens": self._image_tokens(x["images"])}
             del x["images"]
-        return super().preprocess_samples(x, y, sample_weight)
+        data = super().preprocess_samples(x, y, sample_weight)
+        return data if self.preprocessor is None else _with_known_rows(data)
 
     def _image_tokens(self, images):
         vqgan = self._require_vqgan("Training on `images`")
@@ -382,6 +383,18 @@ class DalleBartTextToImage(FromOriginalCheckpoint, keras_hub.models.TextToImage)
                 )
             config = {**config, "vqgan": vqgan}
         return super().from_config(config)
+
+
+def _with_known_rows(data):
+    """Tells a graph that there are as many captions as rows of image tokens.
+
+    Captions are packed as ragged tensors, which forget it; XLA wants it.
+    """
+    inputs = dict(data[0])
+    rows = tf.convert_to_tensor(inputs["image_tokens"]).shape[0]
+    for name in ("encoder_token_ids", "encoder_padding_mask"):
+        inputs[name] = tf.ensure_shape(inputs[name], [rows, None])
+    return inputs, *data[1:]
 
 
 def _has_accelerator():

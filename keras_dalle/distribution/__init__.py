@@ -1,0 +1,1 @@
+"""Placement of a training run on devices."""

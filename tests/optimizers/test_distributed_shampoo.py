@@ -1,0 +1,90 @@
+"""`DistributedShampoo` as a Keras optimizer: configuration, fit, failures of roots."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_dalle.optimizers.distributed_shampoo import DistributedShampoo
+
+RNG = np.random.default_rng(0)
+ARGUMENTS = {
+    "learning_rate": 1e-2,
+    "block_size": 4,
+    "preconditioning_interval": 1,
+    "start_preconditioning_step": 1,
+    "groups": ("encoder",),
+    "weight_decay": 0.01,
+}
+
+
+def _variables():
+    return [
+        keras.Variable(RNG.standard_normal((6, 5)), name="encoder_kernel"),
+        keras.Variable(RNG.standard_normal((3, 9)), name="decoder_kernel"),
+        keras.Variable(RNG.standard_normal(7), name="bias"),
+    ]
+
+
+def test_config_round_trip():
+    optimizer = DistributedShampoo(**ARGUMENTS, graft="adagrad", nesterov=True)
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert isinstance(again, DistributedShampoo)
+    assert again.get_config() == optimizer.get_config()
+
+
+def test_unknown_graft():
+    with pytest.raises(ValueError, match="`graft` must be one of .*'rmsprop'.*'adam'"):
+        DistributedShampoo(graft="adam")
+
+
+def test_groups_are_padded_apart():
+    optimizer = DistributedShampoo(block_size=16, merged_dim=None, groups=("encoder",))
+    optimizer.build(_variables())
+    shapes = {tuple(matrices.shape) for matrices in optimizer._statistics}
+    assert shapes == {(2, 6, 6), (2, 9, 9), (1, 9, 9)}
+
+
+def test_large_dimensions_are_not_preconditioned():
+    optimizer = DistributedShampoo(max_preconditioned_dim=5)
+    optimizer.build([keras.Variable(np.zeros((6, 2), "float32"))])
+    assert optimizer._statistics == []
+
+
+def test_fit_lowers_the_loss():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.layers.Dense(8, "tanh"), keras.layers.Dense(1)])
+    optimizer = DistributedShampoo(**{**ARGUMENTS, "weight_decay": 0.0})
+    model.compile(optimizer, "mse", jit_compile=False)
+    x = RNG.standard_normal((64, 5)).astype("float32")
+    y = np.sum(x**2, axis=1, keepdims=True)
+    losses = model.fit(x, y, epochs=15, verbose=0).history["loss"]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_a_root_that_fails_leaves_the_former_one():
+    (variable,) = variables = [keras.Variable(np.ones((4, 4), "float32"))]
+    optimizer = DistributedShampoo(**{**ARGUMENTS, "groups": ()}, merged_dim=None)
+    optimizer.build(variables)
+    optimizer.apply([tf.constant(RNG.standard_normal((4, 4)), tf.float32)], variables)
+    (preconditioners,) = optimizer._preconditioners
+    before = np.array(preconditioners)
+    optimizer.apply([tf.fill((4, 4), float("nan"))], variables)
+    np.testing.assert_array_equal(preconditioners, before)
+    assert np.abs(before - np.eye(4)).max() > 0.1
+
+
+def test_accumulated_gradients_are_one_step():
+    gradients = [tf.constant(RNG.standard_normal((6, 5)), tf.float32) for _ in range(4)]
+    results = []
+    for steps in (1, 2):
+        variables = [keras.Variable(np.ones((6, 5), "float32"))]
+        optimizer = DistributedShampoo(
+            **ARGUMENTS, gradient_accumulation_steps=None if steps == 1 else steps
+        )
+        optimizer.build(variables)
+        means = [(gradients[0] + gradients[1]) / 2, (gradients[2] + gradients[3]) / 2]
+        for gradient in means if steps == 1 else gradients:
+            optimizer.apply([gradient], variables)
+        results.append(variables[0].numpy())
+    np.testing.assert_allclose(*results, atol=1e-6)
