@@ -13,6 +13,8 @@ MODULE_NAMES = [
     ("keras_hub.src.utils.preset_utils", "BUILTIN_PRESETS"),
     ("keras_hub.src.utils.preset_utils", "register_presets"),
 ]
+# What `optimizers/distributed_shampoo.py` overrides.
+OPTIMIZER_NAMES = ["_distributed_tf_update_step"]
 VARIABLE_NAMES = ["_value", "_initializer", "_deferred_initialize"]
 
 
@@ -24,3 +26,8 @@ def test_of_modules(module, name):
 @pytest.mark.parametrize("name", VARIABLE_NAMES)
 def test_of_variables(name):
     assert hasattr(keras.Variable([0.0]), name)
+
+
+@pytest.mark.parametrize("name", OPTIMIZER_NAMES)
+def test_of_optimizers(name):
+    assert hasattr(keras.optimizers.Optimizer, name)
