@@ -73,57 +73,62 @@ class BlockLayout:
         return 2 * len(self.shape)
 
     def split(self, tensor):
-        """The variable's tensor -> its blocks."""
-        blocks = [ops.reshape(tensor, self.shape)]
+        """`[K, *shape]` -> the blocks `[K, ...]` of K variables."""
+        blocks = [tensor]
         for axis, sizes in enumerate(self.sizes):
             if len(sizes) > 1:
                 cuts = list(itertools.accumulate(sizes))[:-1]
                 blocks = [
                     part
                     for block in blocks
-                    for part in ops.split(block, cuts, axis=axis)
+                    for part in ops.split(block, cuts, axis=axis + 1)
                 ]
         return blocks
 
-    def merge(self, blocks, shape):
-        """Blocks -> a tensor of the variable's own `shape`."""
+    def merge(self, blocks):
+        """The blocks `[K, ...]` -> `[K, *shape]`."""
         blocks = list(blocks)
         for axis, sizes in reversed(list(enumerate(self.sizes))):
             if len(sizes) > 1:
                 blocks = [
-                    ops.concatenate(blocks[i : i + len(sizes)], axis=axis)
+                    ops.concatenate(blocks[i : i + len(sizes)], axis=axis + 1)
                     for i in range(0, len(blocks), len(sizes))
                 ]
         (tensor,) = blocks
-        return ops.reshape(tensor, shape)
+        return tensor
 
 
 def gram_matrices(block) -> list:
-    """`G_i Gᵀ_i` for each dimension i of a block, unfolded along it."""
+    """`G_i Gᵀ_i` `[K, size, size]` for each dimension i of K blocks `[K, ...]`."""
     grams = []
-    for axis, size in enumerate(block.shape):
-        rows = ops.reshape(ops.moveaxis(block, axis, 0), (size, -1))
-        grams.append(ops.matmul(rows, ops.transpose(rows)))
+    for axis, size in enumerate(block.shape[1:], start=1):
+        rows = ops.moveaxis(block, axis, 1)
+        rows = ops.reshape(rows, (block.shape[0], size, -1))
+        grams.append(ops.matmul(rows, ops.swapaxes(rows, 1, 2)))
     return grams
 
 
 def precondition(block, preconditioners):
-    """Multiplies each dimension of a block by its matrix."""
+    """Multiplies each dimension of K blocks `[K, ...]` by its `[K, size, size]`."""
     for preconditioner in preconditioners:
         # The first dimension is contracted and comes back as the last, so that after
         # all of them the order is the old one.
-        block = ops.tensordot(block, preconditioner, axes=[[0], [0]])
+        count, size, *rest = block.shape
+        rows = ops.swapaxes(ops.reshape(block, (count, size, -1)), 1, 2)
+        block = ops.matmul(rows, preconditioner)
+        block = ops.reshape(block, (count, *rest, size))
     return block
 
 
-def pad_with_identity(matrix, side):
-    """`[[A, 0], [0, I]]` with so many rows."""
-    size = matrix.shape[0]
+def pad_with_identity(matrices, side):
+    """`[[A, 0], [0, I]]` with so many rows, for each A of `[..., size, size]`."""
+    size = matrices.shape[-1]
     if size == side:
-        return matrix
+        return matrices
     rest = np.diag((np.arange(side) >= size).astype("float32"))
-    padded = ops.pad(matrix, ((0, side - size), (0, side - size)))
-    return padded + ops.cast(rest, matrix.dtype)
+    leading = [(0, 0)] * (len(matrices.shape) - 2)
+    padded = ops.pad(matrices, (*leading, (0, side - size), (0, side - size)))
+    return padded + ops.cast(rest, matrices.dtype)
 
 
 # === Stacks ===
@@ -131,69 +136,51 @@ def pad_with_identity(matrix, side):
 
 @dataclass(frozen=True)
 class Stack:
-    """Matrices that are kept together, padded to one side.
+    """Variables of one shape; their matrices are kept together, padded to one side.
 
     Attributes:
-        group: index of the group of variables.
-        exponent: p of their inverse p-th root.
+        layout: of each of the variables.
         side: of the largest matrix of the whole group.
-        count: number of matrices.
+        members: indices of the variables.
+        group: index of the group of variables.
     """
 
-    group: int
-    exponent: int
+    layout: BlockLayout
     side: int
-    count: int
+    members: tuple[int, ...]
+    group: int = 0
 
+    @property
+    def matrices_shape(self) -> tuple[int, int, int, int]:
+        """`[K, J, M, M]`: K variables, J matrices each, of the padded side M."""
+        count = len(self.layout.matrix_sizes)
+        return len(self.members), count, self.side, self.side
 
-@dataclass(frozen=True)
-class Place:
-    """Where a variable's matrices are.
-
-    Attributes:
-        stack: index of the stack.
-        start: index of the first matrix in it.
-        sizes: their sides without padding.
-    """
-
-    stack: int
-    start: int
-    sizes: tuple[int, ...]
-
-    def of(self, stacks):
-        """The variable's matrices, without padding."""
-        matrices = stacks[self.stack]
+    def of_blocks(self, matrices) -> list[list]:
+        """`[K, J, M, M]` -> for each block, its matrices `[K, size, size]`."""
+        sizes = iter(enumerate(self.layout.matrix_sizes))
         return [
-            matrices[self.start + i, :size, :size] for i, size in enumerate(self.sizes)
+            [matrices[:, j, :size, :size] for j, size in itertools.islice(sizes, rank)]
+            for rank in map(len, self.layout.block_shapes)
         ]
 
 
-def place_matrices(
+def make_stacks(
     layouts: Sequence[BlockLayout | None], groups: Sequence[int]
-) -> tuple[list[Place | None], list[Stack]]:
-    """Gives each variable's matrices their place in a stack.
+) -> list[Stack]:
+    """Gathers variables that have one layout and one group.
 
     Args:
         layouts: of each variable, `None` for one without matrices.
         groups: the group of each variable.
-
-    Returns:
-        The place of each variable's matrices, and the stacks.
     """
     sides: dict[int, int] = {}
-    counts: dict[tuple[int, int], int] = {}
-    for layout, group in zip(layouts, groups, strict=True):
+    members: dict[tuple[int, BlockLayout], list[int]] = {}
+    for i, (layout, group) in enumerate(zip(layouts, groups, strict=True)):
         if layout is not None:
             sides[group] = max(sides.get(group, 0), *layout.matrix_sizes)
-            counts.setdefault((group, layout.exponent), 0)
-    order = list(counts)
-    places: list[Place | None] = []
-    for layout, group in zip(layouts, groups, strict=True):
-        if layout is None:
-            places.append(None)
-            continue
-        key = (group, layout.exponent)
-        sizes = tuple(layout.matrix_sizes)
-        places.append(Place(order.index(key), counts[key], sizes))
-        counts[key] += len(sizes)
-    return places, [Stack(*key, sides[key[0]], counts[key]) for key in order]
+            members.setdefault((group, layout), []).append(i)
+    return [
+        Stack(layout, sides[group], tuple(indices), group)
+        for (group, layout), indices in members.items()
+    ]

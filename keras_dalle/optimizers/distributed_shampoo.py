@@ -1,6 +1,6 @@
 """Distributed Shampoo, the optimizer that DALL·E Mega was trained with."""
 
-# N statistics matrices, M their padded side
+# K variables of one shape, J matrices of each, M their padded side
 
 import re
 
@@ -11,13 +11,14 @@ from keras import ops
 from keras_dalle.optimizers.blocks import (
     BlockLayout,
     gram_matrices,
+    make_stacks,
     merge_small_dims,
     pad_with_identity,
-    place_matrices,
     precondition,
 )
 from keras_dalle.optimizers.grafting import GRAFTS, norm
 from keras_dalle.optimizers.matrix_root import inverse_pth_root
+from keras_dalle.optimizers.stacking import Stacking
 
 _TINY = 1e-16
 
@@ -108,6 +109,7 @@ class DistributedShampoo(keras.optimizers.Optimizer):
         self.coupled_weight_decay = weight_decay
         self.precondition_with_new_roots = precondition_with_new_roots
         self.groups = tuple(groups)
+        self.stacking = Stacking()
 
     # === State ===
 
@@ -121,17 +123,21 @@ class DistributedShampoo(keras.optimizers.Optimizer):
         self._diagonals = []
         if GRAFTS[self.graft].accumulate is not None:
             self._diagonals = [reference(v, name="diagonal") for v in variables]
-        self._layouts = [self._layout_of(tuple(v.shape)) for v in variables]
-        groups = [self._group_of(v.path) for v in variables]
-        self._places, stacks = place_matrices(self._layouts, groups)
-        self._exponents = [stack.exponent for stack in stacks]
+        layouts = [self._layout_of(tuple(v.shape)) for v in variables]
+        self._stacks = make_stacks(layouts, [self._group_of(v.path) for v in variables])
         self._statistics = [
-            self._add_matrices(stack, "statistics", self.matrix_epsilon)
-            for stack in stacks
+            self._add_matrices(i, "statistics", self.matrix_epsilon)
+            for i in range(len(self._stacks))
         ]
         self._preconditioners = [
-            self._add_matrices(stack, "preconditioners", 1.0) for stack in stacks
+            self._add_matrices(i, "preconditioners", 1.0)
+            for i in range(len(self._stacks))
         ]
+
+    @property
+    def matrices(self):
+        """Variables `[K, J, M, M]`: the statistics of each stack, and their roots."""
+        return [*self._statistics, *self._preconditioners]
 
     def _layout_of(self, shape):
         """How a variable is cut into blocks; `None` where it is not preconditioned."""
@@ -146,55 +152,101 @@ class DistributedShampoo(keras.optimizers.Optimizer):
         found = [i for i, group in enumerate(self.groups) if re.search(group, path)]
         return found[0] if found else len(self.groups)
 
-    def _add_matrices(self, stack, kind, scale):
-        identity = scale * np.eye(stack.side, dtype="float32")
-        matrices = self.add_variable(
-            (stack.count, stack.side, stack.side),
+    def _add_matrices(self, index, kind, scale):
+        shape_KJMM = self._stacks[index].matrices_shape
+        identity_MM = scale * np.eye(shape_KJMM[-1], dtype="float32")
+        return self.add_variable(
+            shape_KJMM,
             initializer=lambda shape, dtype: ops.broadcast_to(
-                ops.cast(identity, dtype), shape
+                ops.cast(identity_MM, dtype), shape
             ),
-            name=f"{kind}_{stack.group}_{stack.exponent}",
+            name=f"{kind}_{index}",
         )
-        return matrices
 
     # === Update ===
 
     def _distributed_tf_update_step(self, distribution, grads_and_vars, learning_rate):
         # Unlike in `_backend_update_step`, gradients are summed over replicas here.
-        update = super()._distributed_tf_update_step
-        if not self.precondition_with_new_roots:
-            update(distribution, grads_and_vars, learning_rate)
-        if self._statistics:
-            gradients, variables = zip(*grads_and_vars, strict=True)
-            distribution.extended.update(
-                self._statistics[0].value,
-                lambda _, *gradients: self._update_matrices(gradients, variables),
-                args=gradients,
-                group=False,
-            )
-        if self.precondition_with_new_roots:
-            update(distribution, grads_and_vars, learning_rate)
+        gradients, variables = zip(*grads_and_vars, strict=True)
+        distribution.extended.update(
+            variables[0],
+            lambda _, *gradients: self._update(gradients, variables, learning_rate),
+            args=gradients,
+            group=False,
+        )
 
-    def update_step(self, gradient, variable, learning_rate):
-        """Changes one variable, with the roots there are."""
-        index = self._get_variable_index(variable)
-        graft = self._graft_update(index, gradient)
-        shampoo = self._shampoo_update(index, gradient, graft)
+    def _update(self, gradients, variables, learning_rate):
+        indices = [self._get_variable_index(variable) for variable in variables]
+        gradients = {
+            index: ops.convert_to_tensor(gradient)
+            for index, gradient in zip(indices, gradients, strict=True)
+        }
+        stacked = [self._stack(i, gradients) for i in range(len(self._stacks))]
+        if self.precondition_with_new_roots:
+            self._update_matrices(stacked)
+        directions = self._directions(stacked)
+        if not self.precondition_with_new_roots:
+            self._update_matrices(stacked)
+        for index, variable in zip(indices, variables, strict=True):
+            self._update_variable(
+                index, gradients[index], directions.get(index), variable, learning_rate
+            )
+
+    def _stack(self, i, gradients):
+        """The gradients of a stack's variables; without one, it is taken as 0."""
+        stack = self._stacks[i]
+        members = [self._momentums[index] for index in stack.members]
+        found = [
+            gradients[index] if index in gradients else ops.zeros_like(member)
+            for index, member in zip(stack.members, members, strict=True)
+        ]
+        return self.stacking.stack(found, members, stack.layout.shape)
+
+    def _directions(self, stacked):
+        """Preconditioned gradients by the index of their variable."""
+        directions = {}
+        for stack, preconditioners, gradients in zip(
+            self._stacks, self._preconditioners, stacked, strict=True
+        ):
+            matrices = stack.of_blocks(self.stacking.whole_matrices(preconditioners))
+            blocks = [
+                precondition(block, block_matrices)
+                for block, block_matrices in zip(
+                    stack.layout.split(gradients), matrices, strict=True
+                )
+            ]
+            members = [self._momentums[index] for index in stack.members]
+            tensors = self.stacking.unstack(stack.layout.merge(blocks), members)
+            directions.update(zip(stack.members, tensors, strict=True))
+        return directions
+
+    def _update_variable(self, index, gradient, direction, variable, learning_rate):
+        graft = shampoo = self._graft_update(index, gradient)
+        if direction is not None:
+            shampoo = direction * (norm(graft) / (norm(direction) + _TINY))
         if self.coupled_weight_decay:
             decay = self.coupled_weight_decay * variable
             graft, shampoo = graft + decay, shampoo + decay
         weight = 1.0 - self.beta1 if self.moving_average_for_momentum else 1.0
-        is_shampoo = self.iterations >= self.start_preconditioning_step
         graft_momentum = self._graft_momentums[index]
         momentum = self._momentums[index]
         self.assign(graft_momentum, self.beta1 * graft_momentum + weight * graft)
         self.assign(momentum, self.beta1 * momentum + weight * shampoo)
-        update = ops.where(is_shampoo, momentum, graft_momentum)
+        update = self._of_this_step(momentum, graft_momentum)
         if self.nesterov:
-            update = self.beta1 * update + weight * ops.where(
-                is_shampoo, shampoo, graft
-            )
+            direct = self._of_this_step(shampoo, graft)
+            update = self.beta1 * update + weight * direct
         self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * update)
+
+    def _of_this_step(self, shampoo, graft):
+        """The Shampoo term from `start_preconditioning_step` on, before it the other.
+
+        In place of `ops.where`, of which DTensor cannot run one with a single
+        condition.
+        """
+        is_shampoo = self.iterations >= self.start_preconditioning_step
+        weight = ops.cast(is_shampoo, shampoo.dtype)
+        return weight * shampoo + (1 - weight) * graft
 
     def _graft_update(self, index, gradient):
         """The diagonal optimizer's update, which updates its statistics."""
@@ -211,68 +263,43 @@ class DistributedShampoo(keras.optimizers.Optimizer):
             update = update / ops.maximum(1.0, ops.sqrt(mean_square) / self.graft_clip)
         return update
 
-    def _shampoo_update(self, index, gradient, graft):
-        """The preconditioned gradient, as long as the grafted update."""
-        layout = self._layouts[index]
-        if layout is None:
-            return graft
-        place = self._places[index]
-        matrices = place.of(self._preconditioners)
-        rank = len(layout.shape)
-        blocks = [
-            precondition(block, matrices[i * rank : (i + 1) * rank])
-            for i, block in enumerate(layout.split(gradient))
-        ]
-        update = layout.merge(blocks, self._momentums[index].shape)
-        return update * (norm(graft) / (norm(update) + _TINY))
-
     # === Matrices ===
 
-    def _update_matrices(self, gradients, variables):
+    def _update_matrices(self, stacked):
         """Takes the gradients into the statistics, and now and then their roots."""
-        new = self._new_statistics(gradients, variables)
-        for statistics, matrices in zip(self._statistics, new, strict=True):
-            self.assign(statistics, matrices)
         is_due = self.iterations % self.preconditioning_interval == 0
-        for exponent, statistics, preconditioners in zip(
-            self._exponents, self._statistics, self._preconditioners, strict=True
+        for stack, statistics, preconditioners, gradients in zip(
+            self._stacks, self._statistics, self._preconditioners, stacked, strict=True
         ):
+            new = self._new_statistics(stack, statistics, gradients)
+            self.assign(statistics, self.stacking.stored_matrices(new))
             roots = ops.cond(
                 is_due,
-                lambda p=exponent, a=statistics, b=preconditioners: self._roots(
+                lambda p=stack.layout.exponent, a=new, b=preconditioners: self._roots(
                     p, a, b
                 ),
                 lambda b=preconditioners: ops.convert_to_tensor(b),
             )
             self.assign(preconditioners, roots)
 
-    def _new_statistics(self, gradients, variables):
+    def _new_statistics(self, stack, statistics, gradients):
         weight = 1.0 if self.beta2 == 1.0 else 1.0 - self.beta2
-        new = [[None] * stack.shape[0] for stack in self._statistics]
-        for gradient, variable in zip(gradients, variables, strict=True):
-            index = self._get_variable_index(variable)
-            layout, place = self._layouts[index], self._places[index]
-            if layout is None:
-                continue
-            grams = [
-                gram
-                for block in layout.split(gradient)
-                for gram in gram_matrices(block)
-            ]
-            side = self._statistics[place.stack].shape[-1]
-            old = place.of(self._statistics)
-            for i, (gram, statistic) in enumerate(zip(grams, old, strict=True)):
-                matrix = self.beta2 * statistic + weight * gram
-                new[place.stack][place.start + i] = pad_with_identity(matrix, side)
-        return [ops.stack(matrices) for matrices in new]
+        old = stack.of_blocks(self.stacking.whole_matrices(statistics))
+        new = [
+            pad_with_identity(self.beta2 * matrix + weight * gram, stack.side)
+            for block, matrices in zip(stack.layout.split(gradients), old, strict=True)
+            for matrix, gram in zip(matrices, gram_matrices(block), strict=True)
+        ]
+        return ops.stack(new, axis=1)
 
     def _roots(self, exponent, statistics, preconditioners):
         """New roots, or the former ones where the iteration failed."""
-        roots, errors = inverse_pth_root(
-            ops.convert_to_tensor(statistics), exponent, self.matrix_epsilon
-        )
+        roots, errors = inverse_pth_root(statistics, exponent, self.matrix_epsilon)
         failed = ops.logical_not(errors < self.inverse_failure_threshold)
-        return ops.where(failed[:, None, None], preconditioners, roots)
+        former = self.stacking.whole_matrices(preconditioners)
+        return self.stacking.stored_matrices(
+            ops.where(failed[..., None, None], former, roots)
+        )
 
     def get_config(self):
         config = super().get_config()

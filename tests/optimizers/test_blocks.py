@@ -1,16 +1,15 @@
-"""Blocks of gradients and the places of their matrices."""
+"""Blocks of gradients and the stacks of their matrices."""
 
 import numpy as np
 import pytest
 
 from keras_dalle.optimizers.blocks import (
     BlockLayout,
-    Place,
     Stack,
     gram_matrices,
+    make_stacks,
     merge_small_dims,
     pad_with_identity,
-    place_matrices,
     precondition,
 )
 
@@ -34,44 +33,49 @@ def test_merged_dimensions(shape, max_dim, expected):
 
 def test_split_and_merge():
     layout = BlockLayout((5, 7), block_size=3)
-    tensor = RNG.standard_normal((5, 7)).astype("float32")
-    blocks = layout.split(tensor)
-    assert [tuple(block.shape) for block in blocks] == layout.block_shapes
+    tensor_KRC = RNG.standard_normal((2, 5, 7)).astype("float32")
+    blocks = layout.split(tensor_KRC)
+    assert [tuple(block.shape[1:]) for block in blocks] == layout.block_shapes
     assert layout.block_shapes[:3] == [(3, 3), (3, 3), (3, 1)]
     assert layout.matrix_sizes[:6] == [3, 3, 3, 3, 3, 1]
-    np.testing.assert_array_equal(layout.merge(blocks, (5, 7)), tensor)
+    np.testing.assert_array_equal(layout.merge(blocks), tensor_KRC)
 
 
 def test_gram_matrices():
-    block = RNG.standard_normal((2, 3, 4)).astype("float32")
+    block = RNG.standard_normal((5, 2, 3, 4)).astype("float32")
     grams = gram_matrices(block)
-    np.testing.assert_allclose(grams[1], np.einsum("iaj,ibj->ab", block, block), 1e-5)
+    expected = np.einsum("kiaj,kibj->kab", block, block)
+    np.testing.assert_allclose(grams[1], expected, atol=1e-5)
 
 
 def test_precondition():
-    block = RNG.standard_normal((2, 3, 4)).astype("float32")
-    a, b, c = (RNG.standard_normal((n, n)).astype("float32") for n in (2, 3, 4))
-    expected = np.einsum("ijk,ia,jb,kc->abc", block, a, b, c)
+    block = RNG.standard_normal((5, 2, 3, 4)).astype("float32")
+    a, b, c = (RNG.standard_normal((5, n, n)).astype("float32") for n in (2, 3, 4))
+    expected = np.einsum("kxyz,kxa,kyb,kzc->kabc", block, a, b, c)
     np.testing.assert_allclose(precondition(block, [a, b, c]), expected, atol=1e-4)
 
 
 def test_padding_is_the_identity():
-    padded = pad_with_identity(np.full((2, 2), 5.0, "float32"), 4)
+    padded = pad_with_identity(np.full((3, 2, 2), 5.0, "float32"), 4)
     expected = np.array([[5, 5, 0, 0], [5, 5, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
-    np.testing.assert_array_equal(padded, expected)
+    np.testing.assert_array_equal(padded, [expected] * 3)
 
 
-def test_places():
-    matrix, vector, other = (
-        BlockLayout((4, 6), 4),
-        BlockLayout((9,), 16),
-        BlockLayout((2, 2), 4),
-    )
-    places, stacks = place_matrices([matrix, None, vector, other], [0, 0, 0, 1])
-    assert places == [
-        Place(0, 0, (4, 4, 4, 2)),
-        None,
-        Place(1, 0, (9,)),
-        Place(2, 0, (2, 2)),
+def test_stacks():
+    matrix, vector = BlockLayout((4, 6), 4), BlockLayout((9,), 16)
+    stacks = make_stacks([matrix, None, vector, matrix, matrix], [0, 0, 0, 1, 0])
+    assert stacks == [
+        Stack(matrix, 9, (0, 4), group=0),
+        Stack(vector, 9, (2,), group=0),
+        Stack(matrix, 4, (3,), group=1),
     ]
-    assert stacks == [Stack(0, 4, 9, 4), Stack(0, 2, 9, 1), Stack(1, 4, 2, 2)]
+    assert stacks[0].matrices_shape == (2, 4, 9, 9)
+
+
+def test_matrices_of_blocks():
+    stack = Stack(BlockLayout((4, 6), 4), 9, (0, 1))
+    matrices_KJMM = RNG.standard_normal((2, 4, 9, 9))
+    blocks = stack.of_blocks(matrices_KJMM)
+    shapes = [[matrix.shape for matrix in block] for block in blocks]
+    assert shapes == [[(2, 4, 4), (2, 4, 4)], [(2, 4, 4), (2, 2, 2)]]
+    np.testing.assert_array_equal(blocks[1][1], matrices_KJMM[:, 3, :2, :2])

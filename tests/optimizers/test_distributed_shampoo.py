@@ -20,9 +20,13 @@ ARGUMENTS = {
 
 def _variables():
     return [
-        keras.Variable(RNG.standard_normal((6, 5)), name="encoder_kernel"),
-        keras.Variable(RNG.standard_normal((3, 9)), name="decoder_kernel"),
-        keras.Variable(RNG.standard_normal(7), name="bias"),
+        keras.Variable(
+            RNG.standard_normal((6, 5)), dtype="float32", name="encoder_kernel"
+        ),
+        keras.Variable(
+            RNG.standard_normal((3, 9)), dtype="float32", name="decoder_kernel"
+        ),
+        keras.Variable(RNG.standard_normal(7), dtype="float32", name="bias"),
     ]
 
 
@@ -42,7 +46,27 @@ def test_groups_are_padded_apart():
     optimizer = DistributedShampoo(block_size=16, merged_dim=None, groups=("encoder",))
     optimizer.build(_variables())
     shapes = {tuple(matrices.shape) for matrices in optimizer._statistics}
-    assert shapes == {(2, 6, 6), (2, 9, 9), (1, 9, 9)}
+    assert shapes == {(1, 2, 6, 6), (1, 2, 9, 9), (1, 1, 9, 9)}
+
+
+def test_variables_of_a_shape_are_one_stack():
+    optimizer = DistributedShampoo(block_size=4, merged_dim=None)
+    optimizer.build([keras.Variable(np.zeros((6, 4), "float32")) for _ in range(3)])
+    assert [tuple(m.shape) for m in optimizer._statistics] == [(3, 4, 4, 4)]
+
+
+def test_a_variable_without_a_gradient_stays():
+    variables = _variables()
+    optimizer = DistributedShampoo(**ARGUMENTS)
+    optimizer.build(variables)
+    before = [variable.numpy() for variable in variables]
+    gradient = tf.constant(RNG.standard_normal((3, 9)), tf.float32)
+    optimizer.apply([None, gradient, None], variables)
+    changed = [
+        not np.array_equal(variable, old)
+        for variable, old in zip(variables, before, strict=True)
+    ]
+    assert changed == [False, True, False]
 
 
 def test_large_dimensions_are_not_preconditioned():

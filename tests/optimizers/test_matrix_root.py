@@ -30,6 +30,14 @@ def test_root(p):
     assert np.max(errors) < 1e-3
 
 
+def test_leading_dimensions():
+    matrices = _positive(8, 6)
+    roots, errors = inverse_pth_root(matrices.reshape(2, 3, 8, 8), 4, 1e-6)
+    expected, expected_errors = inverse_pth_root(matrices, 4, 1e-6)
+    np.testing.assert_array_equal(np.reshape(roots, (6, 8, 8)), expected)
+    np.testing.assert_array_equal(np.reshape(errors, 6), expected_errors)
+
+
 def test_each_matrix_stops_by_itself():
     matrices = _positive(8, 4)
     together, _ = inverse_pth_root(matrices, 4, 1e-6)
