@@ -3,6 +3,7 @@
 # K variables of one shape, J matrices of each, M their padded side
 
 import re
+from typing import Any
 
 import keras
 import numpy as np
@@ -204,7 +205,7 @@ class DistributedShampoo(keras.optimizers.Optimizer):
 
     def _directions(self, stacked):
         """Preconditioned gradients by the index of their variable."""
-        directions = {}
+        directions: dict[int, Any] = {}
         for stack, preconditioners, gradients in zip(
             self._stacks, self._preconditioners, stacked, strict=True
         ):

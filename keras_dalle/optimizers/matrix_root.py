@@ -34,7 +34,9 @@ def inverse_pth_root(matrices_NMM, p: int, ridge_epsilon: float):
     side = matrices_NMM.shape[-1]
     if side == 1:
         return (matrices_NMM + ridge_N11) ** (-1.0 / p), ops.zeros_like(largest_N)
-    identity_MM = ops.eye(side, dtype=matrices_NMM.dtype)
+    # Not `ops.eye`, which DTensor cannot lay out.
+    rows_M = ops.arange(side)
+    identity_MM = ops.cast(rows_M[:, None] == rows_M, matrices_NMM.dtype)
     damped_NMM = matrices_NMM + ridge_N11 * identity_MM
     norm_N = ops.sqrt(ops.sum(ops.square(damped_NMM), axis=(-2, -1)))
     z_N11 = ((1 + p) / (2 * norm_N))[..., None, None]

@@ -23,6 +23,7 @@ from keras_dalle.models.dalle_bart.dalle_bart_presets import vqgan_of
 from keras_dalle.models.dalle_bart.dalle_bart_text_to_image_preprocessor import (
     DalleBartTextToImagePreprocessor,
 )
+from keras_dalle.models.dalle_bart.token_accuracy import TokenAccuracy
 from keras_dalle.models.original_checkpoints import FromOriginalCheckpoint
 from keras_dalle.models.vqgan.vqgan_backbone import VQGANBackbone
 
@@ -154,7 +155,7 @@ class DalleBartTextToImage(FromOriginalCheckpoint, keras_hub.models.TextToImage)
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         if metrics == "auto":
             metrics = [
-                keras.metrics.SparseCategoricalAccuracy(name="token_accuracy"),
+                TokenAccuracy(),
                 keras_hub.metrics.Perplexity(from_logits=True, name="perplexity"),
             ]
         if jit_compile == "auto" and not _has_accelerator():

@@ -1,0 +1,99 @@
+"""Shampoo's stacks of gradients and matrices on a mesh.
+
+The variables of a stack are shared out along `batch`: each device works out the
+statistics, roots and directions of its own. What is kept lies along `model` too.
+"""
+
+# K variables of one shape, J matrices of each, M their side
+
+from keras import ops
+from tensorflow.experimental import dtensor
+
+from keras_dalle.distribution.layout_rules import BATCH, MODEL
+from keras_dalle.distribution.mesh import layout
+from keras_dalle.optimizers.stacking import Stacking
+
+
+class MeshStacking(Stacking):
+    """As `Stacking`, with layouts.
+
+    DTensor moves layouts from an operation to those before it, and some it cannot run
+    with: that is why a stack gets its layout in several steps.
+
+    Args:
+        mesh: a DTensor mesh.
+        axes_of: callable that gives the mesh axes of a variable.
+    """
+
+    def __init__(self, mesh, axes_of):
+        self.mesh = mesh
+        self.axes_of = axes_of
+
+    def stored_shape(self, shape_KJMM):
+        """The shape of stored matrices: K is divisible by the devices of `batch`."""
+        count, *rest = shape_KJMM
+        return count + -count % self.mesh.dim_size(BATCH), *rest
+
+    def stored_axes(self, shape_KJMM):
+        """The mesh axes of stored matrices."""
+        return BATCH, None, *self._row_axes(shape_KJMM[2:])
+
+    def stack(self, gradients, variables, shape):
+        axes = self._column_axes(shape)
+        rows = [
+            self._lay_out(self._of_shape(gradient, variable, shape), axes)
+            for gradient, variable in zip(gradients, variables, strict=True)
+        ]
+        (count,) = self.stored_shape((len(rows),))
+        rows += [ops.zeros_like(rows[0])] * (count - len(rows))
+        stack = self._lay_out(ops.stack(rows), (None, *axes))
+        stack = self._lay_out(stack, (BATCH, *axes))
+        return self._lay_out(stack, (BATCH, *(None,) * len(shape)))
+
+    def unstack(self, tensor, variables):
+        axes = self._column_axes(tensor.shape[1:])
+        tensor = self._lay_out(tensor, (BATCH, *(None,) * len(axes)))
+        tensor = self._lay_out(tensor, (BATCH, *axes))
+        tensor = self._lay_out(tensor, (None, *axes))
+        return [
+            self._lay_out(self._of_variable(row, variable), self.axes_of(variable))
+            for row, variable in zip(ops.unstack(tensor), variables, strict=False)
+        ]
+
+    def whole_matrices(self, matrices_KJMM):
+        return self._lay_out(
+            ops.convert_to_tensor(matrices_KJMM), (BATCH, *(None,) * 3)
+        )
+
+    def stored_matrices(self, matrices_KJMM):
+        whole_KJMM = self.whole_matrices(matrices_KJMM)
+        return self._lay_out(whole_KJMM, self.stored_axes(matrices_KJMM.shape))
+
+    def _of_shape(self, gradient, variable, shape):
+        gradient = self._lay_out(gradient, self.axes_of(variable))
+        if tuple(gradient.shape) == tuple(shape):
+            return gradient
+        whole = self._lay_out(gradient, (None,) * len(gradient.shape))
+        return ops.reshape(whole[tuple(map(slice, variable.shape))], shape)
+
+    def _of_variable(self, tensor, variable):
+        """Of its logical shape, and filled up with zeros to its stored one."""
+        if tuple(tensor.shape) == tuple(variable.value.shape):
+            return tensor
+        whole = self._lay_out(tensor, (None,) * len(tensor.shape))
+        missing = [
+            (0, stored - size)
+            for stored, size in zip(variable.value.shape, variable.shape, strict=True)
+        ]
+        return ops.pad(ops.reshape(whole, variable.shape), missing)
+
+    def _column_axes(self, shape):
+        return (None,) * (len(shape) - 1) + self._row_axes(shape[-1:])
+
+    def _row_axes(self, shape):
+        """The first dimension lies along `model`, if it can."""
+        first = None if shape[0] % self.mesh.dim_size(MODEL) else MODEL
+        return first, *(None,) * (len(shape) - 1)
+
+    def _lay_out(self, tensor, axes):
+        return dtensor.relayout(tensor, layout(self.mesh, axes))

@@ -1,0 +1,70 @@
+"""All that DTensor training uses of Keras's private names.
+
+`tests/distribution/test_private_api.py` names the one that vanished.
+"""
+
+PRIVATE_NAMES = {
+    "Variable": ("_value",),
+    "Model": ("_symbolic_build", "_flatten_layers"),
+    "Optimizer": ("_var_key", "_trainable_variables_indices", "_trainable_variables"),
+    "Adafactor": ("_r", "_c"),
+}
+
+
+def tensorflow_variable(variable):
+    """The `tf.Variable` that a Keras variable stands for."""
+    return variable._value
+
+
+def replace_tensorflow_variable(variable, value) -> None:
+    """Puts another `tf.Variable` behind a Keras variable."""
+    variable._value = value
+
+
+def layers_by_path(model) -> dict:
+    """All layers of a model, and theirs, by path.
+
+    Layers that are not built before their first call have no path until then, so
+    theirs is that of the layer they belong to and their name.
+    """
+    layers: dict = {}
+    for parent in model._flatten_layers():
+        for layer in parent._flatten_layers(include_self=False, recursive=False):
+            path = layer.path or f"{parent.path}/{layer.name}"
+            layers.setdefault(path, layer)
+    return layers
+
+
+def build_metrics(model, data_batch) -> None:
+    """Makes the variables that a compiled model otherwise makes at its first batch."""
+    model._symbolic_build(data_batch=data_batch)
+
+
+def renew_keys(optimizer) -> None:
+    """Has an optimizer find its slots by the variables as they are now.
+
+    On the TensorFlow backend the keys are those of the `tf.Variable`s, which were
+    replaced.
+    """
+    optimizer._trainable_variables_indices = {
+        optimizer._var_key(variable): i
+        for i, variable in enumerate(trained_variables(optimizer))
+    }
+
+
+def trained_variables(optimizer) -> list:
+    """The variables that an optimizer was built for."""
+    return list(optimizer._trainable_variables)
+
+
+def adafactor_slots(optimizer):
+    """Triples (variable, row slot, column slot) of a built Adafactor.
+
+    They are the only slots of Keras's optimizers that are not named after their
+    variable.
+    """
+    for variable, row, column in zip(
+        optimizer._trainable_variables, optimizer._r, optimizer._c, strict=True
+    ):
+        if len(variable.shape) >= 2:
+            yield variable, row, column
