@@ -30,8 +30,8 @@ TENSORFLOW_IN_MODELS = {"models/dalle_bart/dalle_bart_text_to_image.py"}
 LEVELS = (
     {"text", "layers", "utils"},
     {"generation"},
-    {"models"},
-    {"converters", "data", "optimizers", "distribution"},
+    {"models", "optimizers"},
+    {"converters", "data", "distribution"},
     {"trainer", "evaluation", "saved_model"},
     {"prediction_service", "recipes"},
     {"commands", "demo", "doctor"},

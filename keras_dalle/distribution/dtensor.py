@@ -18,6 +18,7 @@ from keras_dalle.distribution.mesh_steps import (
 )
 from keras_dalle.distribution.padding import (
     accept_padded_inputs,
+    check_padding,
     install_masks,
     without_padding,
 )
@@ -131,6 +132,8 @@ class Placement:
         return self._place(variable, axes, shape)
 
     def _place(self, variable, axes, shape):
+        if tuple(shape) != tuple(variable.shape):
+            check_padding(self._model.optimizer)
         placed = PlacedVariable(variable, axes, self.mesh, shape)
         self._placed[id(variable)] = placed
         return placed

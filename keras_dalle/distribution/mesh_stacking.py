@@ -81,11 +81,12 @@ class MeshStacking(Stacking):
         if tuple(tensor.shape) == tuple(variable.value.shape):
             return tensor
         whole = self._lay_out(tensor, (None,) * len(tensor.shape))
+        whole = ops.reshape(whole, variable.shape)
         missing = [
             (0, stored - size)
             for stored, size in zip(variable.value.shape, variable.shape, strict=True)
         ]
-        return ops.pad(ops.reshape(whole, variable.shape), missing)
+        return self._lay_out(ops.pad(whole, missing), (None,) * len(missing))
 
     def _column_axes(self, shape):
         return (None,) * (len(shape) - 1) + self._row_axes(shape[-1:])

@@ -16,6 +16,20 @@ from keras_dalle.distribution.private_api import layers_by_path
 _NO_LOGIT = -1e9
 
 
+def check_padding(optimizer) -> None:
+    """Refuses optimizers whose update of an entry depends on how many others there are.
+
+    Raises:
+        ValueError: such an optimizer.
+    """
+    if isinstance(optimizer, (keras.optimizers.Adafactor, keras.optimizers.Muon)):
+        raise ValueError(
+            "`pad_to_multiple_of` must be `None` with an optimizer that takes means "
+            f"over a variable. Received: {type(optimizer).__name__}. Choose a mesh "
+            "that divides all dimensions, or another optimizer."
+        )
+
+
 def install_masks(model, widths) -> list:
     """Masks what padding would change.
 

@@ -260,7 +260,8 @@ class DistributedShampoo(keras.optimizers.Optimizer):
         self.assign(diagonal, graft.accumulate(diagonal, gradient, self.beta2))
         update = gradient / (ops.sqrt(diagonal) + self.diagonal_epsilon)
         if graft.is_clipped and self.graft_clip:
-            mean_square = ops.mean(ops.square(update))
+            # Not `mean`: on a mesh there may be zeros beyond the variable's shape.
+            mean_square = ops.sum(ops.square(update)) / np.prod(diagonal.shape)
             update = update / ops.maximum(1.0, ops.sqrt(mean_square) / self.graft_clip)
         return update
 

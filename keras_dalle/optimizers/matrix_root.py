@@ -8,8 +8,8 @@ from keras import ops
 _POWER_ITERATIONS = 100
 # 100 as well. Whether any matrix still needs more is asked between the stages alone:
 # on a mesh the question goes to all devices, which cannot be done within a loop.
-_NEWTON_STAGES = 5
-_ITERATIONS_A_STAGE = 20
+_NEWTON_STAGES = 4
+_ITERATIONS_A_STAGE = 25
 _TOLERANCE = 1e-6
 # The error may rise once before it falls; by more than this, an iteration diverges.
 _LARGEST_INCREASE = 1.2

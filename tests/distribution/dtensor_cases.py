@@ -111,24 +111,33 @@ def test_bfloat16():
     np.testing.assert_allclose(losses_of_steps(spread), expected, atol=8e-4)
 
 
-@pytest.mark.parametrize("norm", ["layernorm", "rmsnorm"])
-def test_padding(norm):
-    # Like real mini, whose 16,385 rows and inner width of 2,730 do not divide by 8.
+@pytest.mark.parametrize(
+    "optimizer, sizes",
+    [
+        # Mini's own, which do not divide by 8.
+        ("adamw", {"image_vocabulary_size": 16384, "intermediate_dims": (2730, 2730)}),
+        ("shampoo", {"norm": "rmsnorm", "intermediate_dims": (45, 43)}),
+    ],
+)
+def test_padding(optimizer, sizes):
+    norm = sizes.pop("norm", "layernorm")
+    inside = sizes.pop("intermediate_dims")
     sizes = {
         "image_vocabulary_size": 64,
-        "encoder_intermediate_dim": 45,
-        "decoder_intermediate_dim": 43,
+        "encoder_intermediate_dim": inside[0],
+        "decoder_intermediate_dim": inside[1],
         "vocabulary_size": 49,
         "variant": {"norm": norm},
+        **sizes,
     }
-    plain, spread = compiled("adamw", **sizes), compiled("adamw", **sizes)
+    plain, spread = compiled(optimizer, **sizes), compiled(optimizer, **sizes)
     expected = losses_of_steps(plain)
-    mesh_shape = {"batch": 1, "model": 8}
-    placement = distribute(spread, mesh_shape, pad_to_multiple_of=8)
+    placement = distribute(spread, {"batch": 1, "model": 8}, pad_to_multiple_of=8)
     np.testing.assert_allclose(losses_of_steps(spread), expected, atol=1e-5)
     head = tensorflow_variable(spread.backbone.image_head.kernel).read_value()
-    assert dtensor.unpack(head)[0].shape == (32, 72 // 8)
-    assert not to_host(head)[:, 65:].any()
+    rows = sizes["image_vocabulary_size"] + 1
+    assert dtensor.unpack(head)[0].shape == (32, rows // 8 + 1)
+    assert not to_host(head)[:, rows:].any()
     placement.gather()
     for ours, theirs in zip(spread.get_weights(), plain.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
@@ -283,6 +292,12 @@ def test_mistakes_name_their_remedy():
         )
     with pytest.raises(ValueError, match="66 must be divisible by 'model'"):
         distribute(compiled(image_vocabulary_size=65), {"batch": 2, "model": 4})
+    with pytest.raises(ValueError, match="`None` with an optimizer.*Adafactor"):
+        distribute(
+            compiled("adafactor", image_vocabulary_size=64),
+            {"batch": 1, "model": 8},
+            pad_to_multiple_of=8,
+        )
     task = make_task()
     task.compile(jit_compile=True)
     with pytest.raises(ValueError, match="compiled with an optimizer"):
