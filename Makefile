@@ -15,13 +15,16 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo -n)
 apt_install = { command -v apt-get && $(SUDO) true; } > /dev/null 2>&1 && \
 	{ $(SUDO) apt-get update -q; $(SUDO) apt-get install -q -y $(1); }
 
-.PHONY: demo test lint emoji setup development font
+.PHONY: demo test test-orbit lint emoji setup development font network
 
 demo: setup  ## Pictures from words, through SavedModel, server and client.
 	$(BIN)/keras-dalle demo --output out/demo.png $(if $(PROMPT),-- "$$PROMPT")
 
-test: development font  ## All tests.
+test: development font network  ## All tests.
 	$(BIN)/python -m pytest -n 2 $(PYTEST_FLAGS)
+
+test-orbit: .venv-orbit/installed  ## Orbit's tests, in an environment of their own.
+	.venv-orbit/bin/python -m pytest tests/trainer/orbit_trainer_with_orbit.py
 
 lint: development  ## Lint, format check and types.
 	$(BIN)/ruff check .
@@ -51,6 +54,19 @@ development: .venv/installed-development
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,torch]"
 	touch $@
 
+# What .venv has, by a path, and Orbit, whose modules import tf_keras; .venv and all that
+# is delivered are free of that. Orbit itself needs none of the other requirements.
+.venv-orbit/installed: .venv/installed-development
+	rm -rf .venv-orbit
+	$(BIN)/python -m venv --without-pip .venv-orbit
+	$(BIN)/python -c "import sysconfig; path = sysconfig.get_path('purelib'); \
+		print(f'import site; site.addsitedir({path!r})')" > \
+		"$$(.venv-orbit/bin/python -c \
+		"import sysconfig; print(sysconfig.get_path('purelib'))")/development.pth"
+	$(BIN)/python -m pip --python .venv-orbit/bin/python install --quiet --no-deps \
+		-c constraints.txt tf-models-official tf_keras
+	touch $@
+
 .venv/installed: setup.py constraints.txt
 	@[ -n "$(PYTHON)" ] || { \
 		echo "No python3 was found. Install Python 3.11, or say where it is:"; \
@@ -69,3 +85,8 @@ font:
 	@dpkg -s $(FONT_PACKAGES) > /dev/null 2>&1 || \
 	{ $(call apt_install,$(FONT_PACKAGES)); } || \
 	echo "Warning: no emoji font. Install it: sudo apt-get install $(FONT_PACKAGES)"
+
+# `ip`, by which a test connects two network namespaces.
+network:
+	@command -v ip > /dev/null || { $(call apt_install,iproute2); } || \
+	echo "Warning: no ip command. Install it: sudo apt-get install iproute2"

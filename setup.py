@@ -51,7 +51,7 @@ setup(
     extras_require={
         "training": ["tensorboard", "codecarbon"],
         "data": ["apache-beam"],
-        "orbit": ["tf-models-official"],
+        "orbit": ["tf-models-official==2.20.*"],
         "ui": ["gradio"],
         "torch": ["torch==2.13.*"],
         "dev": [

@@ -8,7 +8,7 @@ from keras_dalle import recipes
 
 
 def main() -> None:
-    # Keras, which reads this, is imported no earlier than in `recipes.run`.
+    # Keras, which reads this, is imported no earlier than below.
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     parser = argparse.ArgumentParser(
         description=__doc__,
@@ -20,8 +20,12 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, default=recipes.DATA_DIRECTORY)
     arguments = parser.parse_args()
     run_directory = arguments.run_dir or Path("runs") / arguments.recipe
-    preset = recipes.run(arguments.recipe, run_directory, arguments.data_dir)
-    print(f"The trained preset is in {preset}.")
+    from keras_dalle.distribution.processes import is_first_process, join
+
+    with join():
+        preset = recipes.run(arguments.recipe, run_directory, arguments.data_dir)
+        if is_first_process():
+            print(f"The trained preset is in {preset}.")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ import itertools
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.experimental import dtensor
 
 from keras_dalle.distribution.layout_rules import BATCH
 from keras_dalle.distribution.mesh import layout, rows_to_mesh, to_host

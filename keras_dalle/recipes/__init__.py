@@ -9,7 +9,7 @@ import importlib
 import os
 from pathlib import Path
 
-RECIPES = ("emoji_vqgan", "emoji_tiny")
+RECIPES = ("emoji_vqgan", "emoji_tiny", "mini", "mega")
 DATA_DIRECTORY = Path("runs/emoji_data")
 
 

@@ -6,12 +6,14 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from keras_dalle.distribution.processes import is_first_process
 from keras_dalle.trainer.checkpointing import RunCheckpoints
 from keras_dalle.utils.files import read_json
 
@@ -26,8 +28,10 @@ class TrainingRun:
         validation_data: passed to `fit`, or `None`.
         epochs: number of epochs.
         steps_per_epoch: number of steps an epoch.
-        callbacks: callbacks beside those of `train`.
+        callbacks: callbacks beside those of `train`, in each of several processes.
         save: writes the trained model's preset to a folder.
+        in_one_place: makes a context in which a model on a mesh is an ordinary one, as
+            `Placement.gathered`.
     """
 
     model: keras.Model
@@ -37,6 +41,7 @@ class TrainingRun:
     save: Callable[[Path], None]
     validation_data: Any = None
     callbacks: list[keras.callbacks.Callback] = dataclasses.field(default_factory=list)
+    in_one_place: Callable[[], AbstractContextManager] = nullcontext
 
 
 def train(run: TrainingRun, directory: str | os.PathLike) -> Path:
@@ -45,6 +50,9 @@ def train(run: TrainingRun, directory: str | os.PathLike) -> Path:
     The folder holds `checkpoints/`, `tensorboard/`, `samples/`, `history.csv` and, at
     the end, `preset/`. Called again on the same folder, it resumes after the last
     finished epoch, with the batches that an uninterrupted run would see.
+
+    Of several processes, each calls it and the first one alone writes; for resuming,
+    all must be able to read the folder.
 
     Args:
         run: what a recipe built.
@@ -57,10 +65,15 @@ def train(run: TrainingRun, directory: str | os.PathLike) -> Path:
         ValueError: the folder holds a run of another plan or another model.
     """
     directory = Path(directory)
-    _check_plan(run, directory)
-    checkpoints = RunCheckpoints(run.model, directory / "checkpoints")
+    if is_first_process():
+        _check_plan(run, directory)
+    # The optimizer's variables belong where the model's are.
+    with run.model.distribute_strategy.scope():
+        checkpoints = RunCheckpoints(
+            run.model, directory / "checkpoints", in_one_place=run.in_one_place
+        )
     first_epoch = checkpoints.restore()
-    if first_epoch:
+    if first_epoch and is_first_process():
         print(f"Resuming after epoch {first_epoch} of {run.epochs}.")
     run.model.fit(
         run.training_data(first_epoch * run.steps_per_epoch),
@@ -69,15 +82,28 @@ def train(run: TrainingRun, directory: str | os.PathLike) -> Path:
         steps_per_epoch=run.steps_per_epoch,
         validation_data=run.validation_data,
         shuffle=False,
-        verbose=1 if sys.stdout.isatty() else 2,
-        callbacks=[
-            *run.callbacks,
-            checkpoints,
-            keras.callbacks.TensorBoard(directory / "tensorboard"),
-            keras.callbacks.CSVLogger(directory / "history.csv", append=True),
-        ],
+        verbose=_verbosity(),
+        callbacks=[*run.callbacks, checkpoints, *_logs(directory)],
     )
-    return _save_preset(run, directory / "preset")
+    with run.in_one_place():
+        if is_first_process():
+            _save_preset(run, directory / "preset")
+    return directory / "preset"
+
+
+def _verbosity() -> int:
+    if not is_first_process():
+        return 0
+    return 1 if sys.stdout.isatty() else 2
+
+
+def _logs(directory: Path) -> list[keras.callbacks.Callback]:
+    if not is_first_process():
+        return []
+    return [
+        keras.callbacks.TensorBoard(directory / "tensorboard"),
+        keras.callbacks.CSVLogger(directory / "history.csv", append=True),
+    ]
 
 
 def _check_plan(run: TrainingRun, directory: Path) -> None:
@@ -97,10 +123,9 @@ def _check_plan(run: TrainingRun, directory: Path) -> None:
         )
 
 
-def _save_preset(run: TrainingRun, preset: Path) -> Path:
+def _save_preset(run: TrainingRun, preset: Path) -> None:
     partial = preset.with_name("preset.partial")
     shutil.rmtree(partial, ignore_errors=True)
     run.save(partial)
     shutil.rmtree(preset, ignore_errors=True)
     os.replace(partial, preset)
-    return preset

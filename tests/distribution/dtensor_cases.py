@@ -17,6 +17,7 @@ from keras_dalle.distribution.layout_rules import DALLE_BART_VARIABLES
 from keras_dalle.distribution.mesh import to_host
 from keras_dalle.distribution.private_api import layers_by_path, tensorflow_variable
 from keras_dalle.distribution.process_rows import process_shard
+from keras_dalle.optimizers.adamw import AdamW
 from keras_dalle.optimizers.distributed_shampoo import DistributedShampoo
 from tests.distribution.dtensor_models import (
     make_examples,
@@ -29,6 +30,7 @@ use_virtual_cpus()
 OPTIMIZERS = {
     "sgd": lambda: keras.optimizers.SGD(0.1, momentum=0.9),
     "adamw": lambda: keras.optimizers.AdamW(1e-3),
+    "fused": lambda: AdamW(1e-3),
     "adafactor": lambda: keras.optimizers.Adafactor(1e-2),
     # Blocks of several sizes, and roots at every second step.
     "shampoo": lambda: DistributedShampoo(
@@ -99,7 +101,7 @@ def test_steps(batch, model, optimizer):
     assert_steps_are_equal({"batch": batch, "model": model}, optimizer)
 
 
-@pytest.mark.parametrize("optimizer", ["clipping", "accumulation", "ema"])
+@pytest.mark.parametrize("optimizer", ["fused", "clipping", "accumulation", "ema"])
 def test_options(optimizer):
     assert_steps_are_equal({"batch": 2, "model": 4}, optimizer)
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras_dalle.distribution.strategies import make_strategy
 from keras_dalle.layers.embedding import Embedding
 from keras_dalle.models import DalleBartBackbone, DalleBartTextToImage
+from keras_dalle.optimizers.adamw import AdamW
 from keras_dalle.optimizers.distributed_shampoo import DistributedShampoo
 from keras_dalle.optimizers.schedules import WarmUp
 
@@ -74,6 +75,7 @@ def trained_embedding(strategy, optimizer):
 CASES = {
     "sgd": (trained_embedding, lambda: keras.optimizers.SGD(0.1, momentum=0.9)),
     "adamw": (trained_task, lambda: keras.optimizers.AdamW(WarmUp(1e-2, 1))),
+    "fused_adamw": (trained_task, lambda: AdamW(WarmUp(1e-2, 1))),
     "shampoo": (
         trained_embedding,
         lambda: DistributedShampoo(

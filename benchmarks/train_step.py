@@ -1,0 +1,158 @@
+"""One training step of DALL·E mini at real width beside PyTorch's and Flax's BART.
+
+Width 1024, 16 heads, 64 text tokens, 256 image tokens, vocabularies 50,264 and
+16,385, float32, AdamW. The peers are BART of transformers at equal floating-point
+operations: an FFN of 4096 for our gated one of 2730. Each framework lives in a process
+of its own, on the same cores, and they take turns: what else runs on the machine slows
+all of them, so the ratios are what counts. All hold their weights and slots at once.
+
+Example, after making the peers' environment (benchmarks/README.md):
+
+python benchmarks/train_step.py --peers-python ../peers/bin/python --batch 2
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+WORKER = Path(__file__).with_name("train_step_worker.py")
+PEERS = ("torch", "flax")
+KINDS = ("train", "forward_backward")
+
+
+class Worker:
+    """A process that holds one framework's model and is sent rounds.
+
+    Args:
+        framework: a name of `train_step_worker.FRAMEWORKS`.
+        python: the interpreter that has the framework.
+        settings: the worker's, see its `DEFAULTS`.
+    """
+
+    def __init__(self, framework: str, python: str, settings: dict) -> None:
+        self.framework = framework
+        self._process = subprocess.Popen(
+            [python, str(WORKER), framework, json.dumps(settings)],
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "KERAS_BACKEND": "tensorflow",
+                "TF_CPP_MIN_LOG_LEVEL": "3",
+            },
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._answer("READY")
+
+    def round(self) -> dict:
+        """Seconds of each kind of step in one round, and the peak so far."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("round\n")
+        self._process.stdin.flush()
+        return json.loads(self._answer("{"))
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _answer(self, start: str) -> str:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith(start):
+                return line
+        raise SystemExit(
+            f"The worker of {self.framework} ended with code {self._process.wait()}; "
+            "its own message is above. A code of -9 is mostly a lack of memory: take "
+            "fewer --layers, or fewer --frameworks at once."
+        )
+
+
+def interleaved(workers: list[Worker], rounds: int) -> list[dict]:
+    """Medians over the steps of all rounds, which the workers take in turns."""
+    found: list[list[dict]] = [[] for _ in workers]
+    for _ in range(rounds):
+        for worker, results in zip(workers, found, strict=True):
+            results.append(worker.round())
+    for worker in workers:
+        worker.close()
+    return [
+        {
+            "framework": worker.framework,
+            **{
+                f"{kind}_seconds": statistics.median(
+                    second for result in results for second in result[kind]
+                )
+                for kind in KINDS
+            },
+            "peak_gigabytes": results[-1]["peak_bytes"] / 1e9,
+        }
+        for worker, results in zip(workers, found, strict=True)
+    ]
+
+
+def add_ratios(rows: list[dict]) -> None:
+    """Each framework's seconds as a multiple of the first one's."""
+    for row in rows:
+        for kind in KINDS:
+            row[f"{kind}_ratio"] = row[f"{kind}_seconds"] / rows[0][f"{kind}_seconds"]
+
+
+def table(rows: list[dict]) -> str:
+    lines = [
+        "| | a step | to ours | forward and backward | to ours | peak |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['framework']} | {row['train_seconds']:.2f} s "
+        f"| {row['train_ratio']:.2f} | {row['forward_backward_seconds']:.2f} s "
+        f"| {row['forward_backward_ratio']:.2f} | {row['peak_gigabytes']:.1f} GB |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--peers-python", help="Python with torch, jax, flax, optax, transformers<5"
+    )
+    parser.add_argument(
+        "--frameworks", nargs="+", choices=PEERS, default=PEERS, help="the peers to run"
+    )
+    parser.add_argument("--layers", type=int, default=12, help="of each side")
+    parser.add_argument("--batch", type=int, default=1, help="rows of a batch")
+    parser.add_argument("--threads", type=int, default=2, help="cores for all to share")
+    parser.add_argument("--steps", type=int, default=1, help="of each kind in a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="2 + 2 layers, 1 row")
+    parser.add_argument("--json", metavar="FILE", help="where to write the rows")
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.layers, arguments.batch = 2, 1
+    names = ("layers", "batch", "threads", "steps")
+    settings = {name: getattr(arguments, name) for name in names}
+    workers = [Worker("keras_dalle", sys.executable, settings)]
+    if arguments.peers_python:
+        workers += [
+            Worker(framework, arguments.peers_python, settings)
+            for framework in arguments.frameworks
+        ]
+    rows = interleaved(workers, arguments.rounds)
+    add_ratios(rows)
+    if arguments.json:
+        report = json.dumps({**settings, "rows": rows}, indent=1)
+        Path(arguments.json).write_text(report + "\n", encoding="utf-8")
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()

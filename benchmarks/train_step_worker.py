@@ -1,0 +1,266 @@
+"""Times training steps of one framework, round by round, as it is told to.
+
+`train_step.py` and `train_step_scaling.py` start it. It builds a model, takes one step
+of each kind, says `READY`, and answers every line on its standard input with a line of
+JSON: seconds of each step, and the peak of the process's memory in bytes.
+
+echo round | python benchmarks/train_step_worker.py torch '{"layers": 1, "batch": 1}'
+"""
+
+# Each framework is imported by its own function: no process holds two of them.
+
+import json
+import os
+import sys
+import time
+
+import numpy as np
+
+WIDTH, HEADS, TEXT, IMAGE = 1024, 16, 64, 256
+TEXT_VOCABULARY, CODES = 50264, 16384
+LEARNING_RATE = 1e-4
+DEFAULTS = {
+    "layers": 2,  # of encoder and of decoder
+    "batch": 1,
+    "steps": 1,  # of each kind in a round
+    "threads": 2,
+    "width": WIDTH,
+    "mesh": None,  # devices along `batch` and `model`
+    "optimizer": "adamw",
+    "forward_backward": True,
+}
+
+
+def make_batch(rows):
+    """Text, its mask, and image tokens, int32 `[rows, 64 | 64 | 256]`."""
+    numbers = np.random.default_rng(0)
+    text = numbers.integers(0, TEXT_VOCABULARY, (rows, TEXT)).astype("int32")
+    image = numbers.integers(0, CODES, (rows, IMAGE)).astype("int32")
+    return text, np.ones_like(text), image
+
+
+def gated_width(width):
+    """2730 at width 1024, as in DALL·E mini: three such kernels for two of 4096."""
+    return width * 8 // 3
+
+
+# === keras_dalle ===
+
+
+def keras_steps(settings, batch):
+    import tensorflow as tf
+
+    from keras_dalle.models import DalleBartBackbone, DalleBartTextToImage
+
+    if settings["mesh"]:
+        devices = settings["mesh"][0] * settings["mesh"][1]
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0],
+            [tf.config.LogicalDeviceConfiguration()] * devices,
+        )
+    layers, width = settings["layers"], settings["width"]
+    inner = gated_width(width)
+    backbone = DalleBartBackbone(
+        TEXT_VOCABULARY, CODES, layers, layers, HEADS, width, inner, inner
+    )
+    task = DalleBartTextToImage(backbone, None)
+    jit_compile = settings["framework"] == "keras_dalle+xla"
+    task.compile(keras_optimizer(settings), jit_compile=jit_compile)
+    if settings["mesh"]:
+        from keras_dalle.distribution.dtensor import distribute
+
+        distribute(task, dict(zip(("batch", "model"), settings["mesh"], strict=True)))
+    text, mask, image = batch
+    inputs = {
+        "encoder_token_ids": text,
+        "encoder_padding_mask": mask,
+        "image_tokens": image,
+    }
+
+    @tf.function(jit_compile=jit_compile)
+    def gradients(inputs):
+        with tf.GradientTape() as tape:
+            logits = task(inputs, training=True)
+            loss = task.compute_loss(inputs, inputs["image_tokens"], logits)
+        return loss, tape.gradient(loss, task.trainable_variables)
+
+    constants = {name: tf.constant(value) for name, value in inputs.items()}
+    batches = iter(tf.data.Dataset.from_tensors((inputs, image)).repeat())
+    task.make_train_function()
+    return lambda: gradients(constants), lambda: task.train_function(batches)
+
+
+def keras_optimizer(settings):
+    if settings["optimizer"] == "shampoo":
+        from keras_dalle.optimizers.distributed_shampoo import DistributedShampoo
+
+        # Mini's, with blocks as wide as the model and roots from the first step on.
+        return DistributedShampoo(
+            LEARNING_RATE,
+            beta2=0.99,
+            block_size=settings["width"],
+            start_preconditioning_step=1,
+            preconditioning_interval=10,
+        )
+    from keras_dalle.optimizers.adamw import AdamW
+
+    return AdamW(LEARNING_RATE)
+
+
+# === Peers ===
+
+
+def bart_config(layers):
+    """BART at DALL·E mini's width and floating-point operations."""
+    from transformers import BartConfig
+
+    return BartConfig(
+        vocab_size=CODES + 1,
+        d_model=WIDTH,
+        encoder_layers=layers,
+        decoder_layers=layers,
+        encoder_ffn_dim=4 * WIDTH,
+        decoder_ffn_dim=4 * WIDTH,
+        encoder_attention_heads=HEADS,
+        decoder_attention_heads=HEADS,
+        max_position_embeddings=IMAGE,
+        dropout=0.0,
+        activation_function="gelu",
+        use_cache=False,
+        tie_word_embeddings=False,
+    )
+
+
+def torch_steps(settings, batch):
+    import torch
+    from torch import nn
+    from transformers import BartModel
+
+    model = BartModel(bart_config(settings["layers"]))
+    model.encoder.embed_tokens = nn.Embedding(TEXT_VOCABULARY, WIDTH)
+    model.decoder.embed_tokens = nn.Embedding(CODES + 1, WIDTH)
+    model.shared = nn.Identity()
+    head = nn.Linear(WIDTH, CODES + 1, bias=False)
+    weights = [*model.parameters(), *head.parameters()]
+    optimizer = torch.optim.AdamW(weights, LEARNING_RATE, fused=True)
+    text, mask, image = (torch.tensor(x, dtype=torch.long) for x in batch)
+
+    def gradients():
+        states = model(text, mask, decoder_input_ids=image).last_hidden_state
+        logits = head(states).flatten(0, 1)
+        nn.functional.cross_entropy(logits, image.flatten()).backward()
+        # Between steps there are no gradients, as in the other frameworks.
+        optimizer.zero_grad()
+
+    def train():
+        states = model(text, mask, decoder_input_ids=image).last_hidden_state
+        logits = head(states).flatten(0, 1)
+        nn.functional.cross_entropy(logits, image.flatten()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return gradients, train
+
+
+def flax_steps(settings, batch):
+    import flax.linen as nn
+    import jax
+    import jax.numpy as jnp
+    import optax
+    from transformers.models.bart import modeling_flax_bart as bart
+
+    config = bart_config(settings["layers"])
+
+    class Model(nn.Module):
+        def setup(self):
+            text_embedding = nn.Embed(TEXT_VOCABULARY, WIDTH)
+            image_embedding = nn.Embed(CODES + 1, WIDTH)
+            self.encoder = bart.FlaxBartEncoder(config, text_embedding)
+            self.decoder = bart.FlaxBartDecoder(config, image_embedding)
+            self.head = nn.Dense(CODES + 1, use_bias=False)
+
+        def __call__(self, text, mask, image):
+            places = [
+                jnp.broadcast_to(jnp.arange(x.shape[1]), x.shape) for x in (text, image)
+            ]
+            states = self.encoder(text, mask, places[0])[0]
+            seen = jnp.ones_like(image)
+            return self.head(self.decoder(image, seen, places[1], states, mask)[0])
+
+    model, optimizer = Model(), optax.adamw(LEARNING_RATE)
+
+    def loss(weights, batch):
+        logits = model.apply(weights, *batch)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, batch[2]).mean()
+
+    def step(weights, slots, batch):
+        changes, slots = optimizer.update(
+            jax.grad(loss)(weights, batch), slots, weights
+        )
+        return optax.apply_updates(weights, changes), slots
+
+    weights = jax.jit(model.init)(jax.random.PRNGKey(0), *batch)
+    state = [weights, jax.jit(optimizer.init)(weights)]
+    del weights  # A step gives its buffers away.
+    compiled_gradients = jax.jit(jax.value_and_grad(loss))
+    compiled_step = jax.jit(step, donate_argnums=(0, 1))
+
+    def gradients():
+        jax.block_until_ready(compiled_gradients(state[0], batch))
+
+    def train():
+        state[:] = jax.block_until_ready(compiled_step(*state, batch))
+
+    return gradients, train
+
+
+# === Rounds ===
+
+
+def seconds_of(function, steps):
+    """Seconds of each of some calls."""
+    seconds = []
+    for _ in range(steps):
+        start = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def peak_bytes():
+    with open("/proc/self/status", encoding="utf-8") as status:
+        line = next(line for line in status if line.startswith("VmHWM"))
+    return 1024 * int(line.split()[1])
+
+
+FRAMEWORKS = {
+    "keras_dalle": keras_steps,
+    "keras_dalle+xla": keras_steps,
+    "torch": torch_steps,
+    "flax": flax_steps,
+}
+
+
+def main():
+    settings = {**DEFAULTS, **json.loads(sys.argv[2]), "framework": sys.argv[1]}
+    # The frameworks' thread pools have as many threads as they see cores.
+    cores = sorted(os.sched_getaffinity(0))[: settings["threads"]]
+    os.sched_setaffinity(0, cores)
+    batch = make_batch(settings["batch"])
+    gradients, train = FRAMEWORKS[sys.argv[1]](settings, batch)
+    kinds = {"train": train}
+    if settings["forward_backward"]:
+        kinds["forward_backward"] = gradients
+    for function in kinds.values():
+        function()
+    print("READY", flush=True)
+    for _ in sys.stdin:
+        result = {
+            kind: seconds_of(function, settings["steps"])
+            for kind, function in kinds.items()
+        }
+        print(json.dumps({**result, "peak_bytes": peak_bytes()}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""Captions with image tokens in TFRecord shards, which large runs train on.
+
+train-*.tfrecord    records {caption: string, image_tokens: int64 [T]}
+"""
+
+# B batch, T image tokens
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+SHARDS = "train-*.tfrecord"
+
+
+def write_token_records(
+    path: str | os.PathLike, captions: Iterable[str], image_tokens: np.ndarray
+) -> None:
+    """Writes one shard, row by row."""
+    with tf.io.TFRecordWriter(os.fspath(path)) as writer:
+        for caption, tokens_T in zip(captions, image_tokens, strict=True):
+            text = tf.train.BytesList(value=[caption.encode()])
+            feature = {
+                "caption": tf.train.Feature(bytes_list=text),
+                "image_tokens": tf.train.Feature(
+                    int64_list=tf.train.Int64List(value=tokens_T)
+                ),
+            }
+            features = tf.train.Features(feature=feature)
+            writer.write(tf.train.Example(features=features).SerializeToString())
+
+
+def token_batches(
+    directory: str | os.PathLike,
+    image_length: int,
+    batch_size: int,
+    *,
+    seed: int,
+    first_step: int = 0,
+    shuffled_rows: int = 100_000,
+) -> tf.data.Dataset:
+    """Endless shuffled batches of all shards of a folder, from any step on.
+
+    A run that resumes at a step sees the batches of one that was never stopped; the
+    records before them are read and thrown away.
+
+    Args:
+        directory: folder of the shards.
+        image_length: T.
+        batch_size: B. Batches may reach from one pass over the shards into the next.
+        seed: of the order.
+        first_step: the step that the first batch belongs to.
+        shuffled_rows: a row is drawn among so many that come next in the shards.
+
+    Returns:
+        Batches `{"captions": string [B], "image_tokens": int32 [B, T]}`.
+
+    Raises:
+        FileNotFoundError: the folder holds no shard.
+    """
+    shards = sorted(map(os.fspath, Path(directory).glob(SHARDS)))
+    if not shards:
+        raise FileNotFoundError(
+            f"{directory} must hold {SHARDS}. Write them with `write_token_records`."
+        )
+    features = {
+        "caption": tf.io.FixedLenFeature([], tf.string),
+        "image_tokens": tf.io.FixedLenFeature([image_length], tf.int64),
+    }
+
+    def parse(records_B: tf.Tensor) -> dict[str, tf.Tensor]:
+        rows = tf.io.parse_example(records_B, features)
+        return {
+            "captions": rows["caption"],
+            "image_tokens": tf.cast(rows["image_tokens"], tf.int32),
+        }
+
+    records = tf.data.TFRecordDataset(shards).shuffle(shuffled_rows, seed=seed)
+    batches = records.repeat().batch(batch_size, drop_remainder=True).skip(first_step)
+    return batches.map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
