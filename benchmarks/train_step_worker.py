@@ -64,8 +64,7 @@ def keras_steps(settings, batch):
         TEXT_VOCABULARY, CODES, layers, layers, HEADS, width, inner, inner
     )
     task = DalleBartTextToImage(backbone, None)
-    jit_compile = settings["framework"] == "keras_dalle+xla"
-    task.compile(keras_optimizer(settings), jit_compile=jit_compile)
+    task.compile(keras_optimizer(settings))
     if settings["mesh"]:
         from keras_dalle.distribution.dtensor import distribute
 
@@ -77,7 +76,7 @@ def keras_steps(settings, batch):
         "image_tokens": image,
     }
 
-    @tf.function(jit_compile=jit_compile)
+    @tf.function
     def gradients(inputs):
         with tf.GradientTape() as tape:
             logits = task(inputs, training=True)
@@ -235,14 +234,13 @@ def peak_bytes():
 
 FRAMEWORKS = {
     "keras_dalle": keras_steps,
-    "keras_dalle+xla": keras_steps,
     "torch": torch_steps,
     "flax": flax_steps,
 }
 
 
 def main():
-    settings = {**DEFAULTS, **json.loads(sys.argv[2]), "framework": sys.argv[1]}
+    settings = {**DEFAULTS, **json.loads(sys.argv[2])}
     # The frameworks' thread pools have as many threads as they see cores.
     cores = sorted(os.sched_getaffinity(0))[: settings["threads"]]
     os.sched_setaffinity(0, cores)

@@ -1,9 +1,8 @@
 """Starts processes on this machine that train one model together.
 
-Example, two processes with four virtual CPU devices each:
+Example, two processes with four virtual CPU devices each, that run my_training.py:
 
-  python -m training.launch --processes 2 --devices 4 \\
-      -m training.train --recipe mega --run-dir runs/mega
+  python -m training.launch --processes 2 --devices 4 -m my_training --epochs 3
 
 Each line of output begins with the number of its process. When one fails, all end.
 """
