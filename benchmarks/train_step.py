@@ -3,8 +3,9 @@
 Width 1024, 16 heads, 64 text tokens, 256 image tokens, vocabularies 50,264 and
 16,385, float32, AdamW. The peers are BART of transformers at equal floating-point
 operations: an FFN of 4096 for our gated one of 2730. Each framework lives in a process
-of its own, on the same cores, and they take turns: what else runs on the machine slows
-all of them, so the ratios are what counts. All hold their weights and slots at once.
+of its own, on the same cores. Ours and one peer take turns, round by round, then ours
+and the other: what else runs on the machine slows both of a pair, so its ratio is what
+counts. A pair is in memory at once: 21 GB at 12 + 12 layers.
 
 Example, after making the peers' environment (benchmarks/README.md):
 
@@ -43,6 +44,8 @@ class Worker:
                 "PYTHONPATH": str(ROOT),
                 "KERAS_BACKEND": "tensorflow",
                 "TF_CPP_MIN_LOG_LEVEL": "3",
+                # As the commands that train.
+                "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"),
             },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -70,38 +73,42 @@ class Worker:
         raise SystemExit(
             f"The worker of {self.framework} ended with code {self._process.wait()}; "
             "its own message is above. A code of -9 is mostly a lack of memory: take "
-            "fewer --layers, or fewer --frameworks at once."
+            "fewer --layers."
         )
 
 
-def interleaved(workers: list[Worker], rounds: int) -> list[dict]:
-    """Medians over the steps of all rounds, which the workers take in turns."""
+def interleaved(pythons: dict[str, str], settings: dict, rounds: int) -> list[dict]:
+    """A row a framework: medians over all rounds, which the workers take in turns.
+
+    Args:
+        pythons: the interpreter of each framework; the ratios are to the first.
+        settings: the workers'.
+        rounds: number of rounds.
+    """
+    workers = [Worker(name, python, settings) for name, python in pythons.items()]
     found: list[list[dict]] = [[] for _ in workers]
     for _ in range(rounds):
         for worker, results in zip(workers, found, strict=True):
             results.append(worker.round())
     for worker in workers:
         worker.close()
-    return [
-        {
-            "framework": worker.framework,
-            **{
-                f"{kind}_seconds": statistics.median(
-                    second for result in results for second in result[kind]
-                )
-                for kind in KINDS
-            },
-            "peak_gigabytes": results[-1]["peak_bytes"] / 1e9,
-        }
-        for worker, results in zip(workers, found, strict=True)
-    ]
-
-
-def add_ratios(rows: list[dict]) -> None:
-    """Each framework's seconds as a multiple of the first one's."""
+    rows = [row_of(*pair) for pair in zip(pythons, found, strict=True)]
     for row in rows:
         for kind in KINDS:
             row[f"{kind}_ratio"] = row[f"{kind}_seconds"] / rows[0][f"{kind}_seconds"]
+    return rows
+
+
+def row_of(framework: str, results: list[dict]) -> dict:
+    """Median seconds of each kind of step in all rounds of a framework."""
+    seconds = {
+        f"{kind}_seconds": statistics.median(
+            second for result in results for second in result[kind]
+        )
+        for kind in KINDS
+    }
+    peak = results[-1]["peak_bytes"] / 1e9
+    return {"framework": framework, **seconds, "peak_gigabytes": peak}
 
 
 def table(rows: list[dict]) -> str:
@@ -132,22 +139,23 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1, help="rows of a batch")
     parser.add_argument("--threads", type=int, default=2, help="cores for all to share")
     parser.add_argument("--steps", type=int, default=1, help="of each kind in a round")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="2 + 2 layers, 1 row")
     parser.add_argument("--json", metavar="FILE", help="where to write the rows")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.layers, arguments.batch = 2, 1
-    names = ("layers", "batch", "threads", "steps")
-    settings = {name: getattr(arguments, name) for name in names}
-    workers = [Worker("keras_dalle", sys.executable, settings)]
+    fields = ("layers", "batch", "threads", "steps")
+    settings = {name: getattr(arguments, name) for name in fields}
+    ours = {"keras_dalle": sys.executable}
+    groups = [ours]
     if arguments.peers_python:
-        workers += [
-            Worker(framework, arguments.peers_python, settings)
-            for framework in arguments.frameworks
+        groups = [
+            {**ours, peer: arguments.peers_python} for peer in arguments.frameworks
         ]
-    rows = interleaved(workers, arguments.rounds)
-    add_ratios(rows)
+    rows = []
+    for pythons in groups:
+        rows += interleaved(pythons, settings, arguments.rounds)
     if arguments.json:
         report = json.dumps({**settings, "rows": rows}, indent=1)
         Path(arguments.json).write_text(report + "\n", encoding="utf-8")

@@ -68,7 +68,8 @@ def keras_steps(settings, batch):
     if settings["mesh"]:
         from keras_dalle.distribution.dtensor import distribute
 
-        distribute(task, dict(zip(("batch", "model"), settings["mesh"], strict=True)))
+        mesh = dict(zip(("batch", "model"), settings["mesh"], strict=True))
+        distribute(task, mesh, pad_to_multiple_of=mesh["model"])
     text, mask, image = batch
     inputs = {
         "encoder_token_ids": text,

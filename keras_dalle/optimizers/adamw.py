@@ -7,20 +7,33 @@ from tensorflow.experimental import dtensor
 
 @keras.saving.register_keras_serializable(package="keras_dalle")
 class AdamW(keras.optimizers.AdamW):
-    """Keras's AdamW, with TensorFlow's one operation for the update of a variable.
+    """Keras's AdamW in two passes over a variable: its decay, and its update.
 
     Keras's own update is a dozen operations, each of which reads and writes an array
-    as large as the variable. Arguments, slots and results are Keras's. On a DTensor
-    mesh, which cannot divide the operation, and with `amsgrad`, so is the update.
+    as large as the variable, and its decay is three. Here the update is TensorFlow's
+    one operation for it, and the decay a product with 1 - learning rate * decay, as in
+    PyTorch. Arguments, slots and results are Keras's. On a DTensor mesh, which cannot
+    divide the operation, and with `amsgrad`, so are decay and update.
 
     Args:
         *args, **kwargs: of `keras.optimizers.AdamW`.
     """
 
+    def _apply_weight_decay(self, variables):
+        """Private in Keras: decays, before the updates, what `update_step` does not."""
+        super()._apply_weight_decay([v for v in variables if not self._is_fused(v)])
+
+    def _is_fused(self, variable):
+        on_mesh = isinstance(_unwrapped(variable), dtensor.DVariable)
+        return not (self.amsgrad or on_mesh)
+
     def update_step(self, gradient, variable, learning_rate):
-        if self.amsgrad or isinstance(_unwrapped(variable), dtensor.DVariable):
+        if not self._is_fused(variable):
             super().update_step(gradient, variable, learning_rate)
             return
+        if self.weight_decay is not None and self._use_weight_decay(variable):
+            decay = tf.cast(learning_rate * self.weight_decay, variable.dtype)
+            variable.assign(variable * (1 - decay))
         index = self._get_variable_index(variable)
         slots = self._momentums[index], self._velocities[index]
         dtype = variable.dtype

@@ -10,9 +10,10 @@ from keras_dalle.optimizers.adamw import AdamW
 SHAPES = ((5, 3), (4,))
 
 
-def weights_after_steps(optimizer, steps=4):
+def weights_after_steps(optimizer, steps=4, undecayed=()):
     rng = np.random.default_rng(0)
     variables = [keras.Variable(rng.normal(size=s).astype("float32")) for s in SHAPES]
+    optimizer.exclude_from_weight_decay([variables[i] for i in undecayed])
 
     @tf.function
     def step(gradients):
@@ -40,6 +41,13 @@ def test_weights_and_slots_are_those_of_keras(arguments):
     for a, b in zip(ours, expected, strict=True):
         # 1 - beta_2 is 0.001 in Keras and 5e-5 more in the operation, in float32.
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_excluded_variables_do_not_decay():
+    ours = weights_after_steps(AdamW(0.1, weight_decay=0.3), undecayed=[1])
+    none = weights_after_steps(AdamW(0.1, weight_decay=0.0))
+    np.testing.assert_array_equal(ours[1], none[1])
+    assert np.abs(ours[0] - none[0]).max() > 1e-2
 
 
 def test_slices_of_a_gradient_are_summed():
