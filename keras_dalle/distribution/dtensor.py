@@ -110,7 +110,7 @@ class Placement:
         for variable in _variables_in_use(model):
             rank = len(variable.shape)
             self._add(variable, axes_of_variable(variable_rules, variable.path, rank))
-        self._add_matrices(model.optimizer)
+        self._add_stacks(model.optimizer)
         for slot, axes in axes_of_slots(model.optimizer, self.axes_of):
             if id(slot) not in self._placed:
                 self._add(slot, axes)
@@ -138,11 +138,11 @@ class Placement:
         self._placed[id(variable)] = placed
         return placed
 
-    def _add_matrices(self, optimizer):
+    def _add_stacks(self, optimizer):
         if not isinstance(optimizer, DistributedShampoo):
             return
         self._stacking = MeshStacking(self.mesh, self.axes_of)
-        for variable in optimizer.matrices:
+        for variable in optimizer.stacked_variables:
             axes = self._stacking.stored_axes(variable.shape)
             self._place(variable, axes, self._stacking.stored_shape(variable.shape))
 

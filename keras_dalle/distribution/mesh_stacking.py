@@ -4,7 +4,7 @@ The variables of a stack are shared out along `batch`: each device works out the
 statistics, roots and directions of its own. What is kept lies along `model` too.
 """
 
-# K variables of one shape, J matrices of each, M their side
+# K variables of one shape, L devices along `batch`
 
 from keras import ops
 from tensorflow.experimental import dtensor
@@ -28,46 +28,43 @@ class MeshStacking(Stacking):
     def __init__(self, mesh, axes_of):
         self.mesh = mesh
         self.axes_of = axes_of
+        self.parts = mesh.dim_size(BATCH)
 
-    def stored_shape(self, shape_KJMM):
-        """The shape of stored matrices: K is divisible by the devices of `batch`."""
-        count, *rest = shape_KJMM
-        return count + -count % self.mesh.dim_size(BATCH), *rest
+    def stored_shape(self, shape):
+        """The shape of a stored stack `[K, ...]`: K is divisible by L."""
+        count, *rest = shape
+        return count + -count % self.parts, *rest
 
-    def stored_axes(self, shape_KJMM):
-        """The mesh axes of stored matrices."""
-        return BATCH, None, *self._row_axes(shape_KJMM[2:])
+    def stored_axes(self, shape):
+        """The mesh axes of a stored stack."""
+        return BATCH, *self._column_axes(shape[1:])
 
-    def stack(self, gradients, variables, shape):
+    def stack(self, tensors, variables, shape):
         axes = self._column_axes(shape)
         rows = [
-            self._lay_out(self._of_shape(gradient, variable, shape), axes)
-            for gradient, variable in zip(gradients, variables, strict=True)
+            self._lay_out(self._of_shape(tensor, variable, shape), axes)
+            for tensor, variable in zip(tensors, variables, strict=True)
         ]
         (count,) = self.stored_shape((len(rows),))
         rows += [ops.zeros_like(rows[0])] * (count - len(rows))
         stack = self._lay_out(ops.stack(rows), (None, *axes))
-        stack = self._lay_out(stack, (BATCH, *axes))
-        return self._lay_out(stack, (BATCH, *(None,) * len(shape)))
+        return self.whole(self._lay_out(stack, (BATCH, *axes)))
 
     def unstack(self, tensor, variables):
         axes = self._column_axes(tensor.shape[1:])
-        tensor = self._lay_out(tensor, (BATCH, *(None,) * len(axes)))
-        tensor = self._lay_out(tensor, (BATCH, *axes))
+        tensor = self._lay_out(self.whole(tensor), (BATCH, *axes))
         tensor = self._lay_out(tensor, (None, *axes))
         return [
             self._lay_out(self._of_variable(row, variable), self.axes_of(variable))
             for row, variable in zip(ops.unstack(tensor), variables, strict=False)
         ]
 
-    def whole_matrices(self, matrices_KJMM):
-        return self._lay_out(
-            ops.convert_to_tensor(matrices_KJMM), (BATCH, *(None,) * 3)
-        )
+    def whole(self, stored):
+        stack = ops.convert_to_tensor(stored)
+        return self._lay_out(stack, (BATCH, *(None,) * (len(stack.shape) - 1)))
 
-    def stored_matrices(self, matrices_KJMM):
-        whole_KJMM = self.whole_matrices(matrices_KJMM)
-        return self._lay_out(whole_KJMM, self.stored_axes(matrices_KJMM.shape))
+    def stored(self, stack):
+        return self._lay_out(self.whole(stack), self.stored_axes(stack.shape))
 
     def _of_shape(self, gradient, variable, shape):
         gradient = self._lay_out(gradient, self.axes_of(variable))
@@ -89,12 +86,9 @@ class MeshStacking(Stacking):
         return self._lay_out(ops.pad(whole, missing), (None,) * len(missing))
 
     def _column_axes(self, shape):
-        return (None,) * (len(shape) - 1) + self._row_axes(shape[-1:])
-
-    def _row_axes(self, shape):
-        """The first dimension lies along `model`, if it can."""
-        first = None if shape[0] % self.mesh.dim_size(MODEL) else MODEL
-        return first, *(None,) * (len(shape) - 1)
+        """The last dimension lies along `model`, if it can."""
+        last = None if shape[-1] % self.mesh.dim_size(MODEL) else MODEL
+        return *(None,) * (len(shape) - 1), last
 
     def _lay_out(self, tensor, axes):
         return dtensor.relayout(tensor, layout(self.mesh, axes))

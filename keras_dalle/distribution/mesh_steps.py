@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_dalle.distribution.layout_rules import BATCH
 from keras_dalle.distribution.mesh import layout, rows_to_mesh, to_host
+from keras_dalle.distribution.private_api import functional_control_flow
 from keras_dalle.distribution.process_rows import process_shard
 
 
@@ -100,4 +101,8 @@ def make_predict_function(model, prepare, finish):
 
 
 def _compiled(step):
-    return tf.function(step, autograph=False)
+    def traced(data):
+        with functional_control_flow():
+            return step(data)
+
+    return tf.function(traced, autograph=False)

@@ -1,7 +1,11 @@
-"""All that DTensor training uses of Keras's private names.
+"""All that DTensor training uses of Keras's and TensorFlow's private names.
 
 `tests/distribution/test_private_api.py` names the one that vanished.
 """
+
+from contextlib import contextmanager
+
+from tensorflow.python.ops import control_flow_util_v2
 
 PRIVATE_NAMES = {
     "Variable": ("_value",),
@@ -9,6 +13,22 @@ PRIVATE_NAMES = {
     "Optimizer": ("_var_key", "_trainable_variables_indices", "_trainable_variables"),
     "Adafactor": ("_r", "_c"),
 }
+
+TENSORFLOW_NAMES = ("_DISABLE_LOWER_USING_SWITCH_MERGE",)
+
+
+@contextmanager
+def functional_control_flow():
+    """Within it, `cond` and `while` are traced as calls, not spread over the graph.
+
+    Spread, they would be copied several times for each device, with the graph.
+    """
+    before = control_flow_util_v2._DISABLE_LOWER_USING_SWITCH_MERGE
+    control_flow_util_v2._DISABLE_LOWER_USING_SWITCH_MERGE = True
+    try:
+        yield
+    finally:
+        control_flow_util_v2._DISABLE_LOWER_USING_SWITCH_MERGE = before
 
 
 def tensorflow_variable(variable):

@@ -120,15 +120,13 @@ def precondition(block, preconditioners):
     return block
 
 
-def pad_with_identity(matrices, side):
-    """`[[A, 0], [0, I]]` with so many rows, for each A of `[..., size, size]`."""
-    size = matrices.shape[-1]
-    if size == side:
+def pad_with_zeros(matrices, side):
+    """`[[A, 0], [0, 0]]` with so many rows, for each A of `[..., size, size]`."""
+    missing = side - matrices.shape[-1]
+    if not missing:
         return matrices
-    rest = np.diag((np.arange(side) >= size).astype("float32"))
     leading = [(0, 0)] * (len(matrices.shape) - 2)
-    padded = ops.pad(matrices, (*leading, (0, side - size), (0, side - size)))
-    return padded + ops.cast(rest, matrices.dtype)
+    return ops.pad(matrices, (*leading, (0, missing), (0, missing)))
 
 
 # === Stacks ===
@@ -142,13 +140,16 @@ class Stack:
         layout: of each of the variables.
         side: of the largest matrix of the whole group.
         members: indices of the variables.
-        group: index of the group of variables.
     """
 
     layout: BlockLayout
     side: int
     members: tuple[int, ...]
-    group: int = 0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """`[K, ...]`: of the variables as one."""
+        return len(self.members), *self.layout.shape
 
     @property
     def matrices_shape(self) -> tuple[int, int, int, int]:
@@ -156,31 +157,51 @@ class Stack:
         count = len(self.layout.matrix_sizes)
         return len(self.members), count, self.side, self.side
 
-    def of_blocks(self, matrices) -> list[list]:
-        """`[K, J, M, M]` -> for each block, its matrices `[K, size, size]`."""
-        sizes = iter(enumerate(self.layout.matrix_sizes))
+    def of_blocks(self, matrices_KJMM) -> list[list]:
+        """For each block, its matrices `[K, size, size]`."""
+        sizes = self.layout.matrix_sizes
+        pairs = zip(ops.unstack(matrices_KJMM, axis=1), sizes, strict=True)
+        matrices = (
+            matrix if size == self.side else matrix[:, :size, :size]
+            for matrix, size in pairs
+        )
         return [
-            [matrices[:, j, :size, :size] for j, size in itertools.islice(sizes, rank)]
-            for rank in map(len, self.layout.block_shapes)
+            list(itertools.islice(matrices, len(shape)))
+            for shape in self.layout.block_shapes
         ]
+
+    def with_identity(self, matrices_KJMM):
+        """`[[A, 0], [0, I]]` of each matrix whose size is below the side."""
+        sizes_J = np.array(self.layout.matrix_sizes)
+        if (sizes_J == self.side).all():
+            return matrices_KJMM
+        is_inside_JM = np.arange(self.side) < sizes_J[:, None]
+        is_inside_JMM = is_inside_JM[:, :, None] & is_inside_JM[:, None, :]
+        identity_JMM = ~is_inside_JM[:, :, None] * np.eye(self.side)
+        dtype = matrices_KJMM.dtype
+        return matrices_KJMM * ops.cast(is_inside_JMM, dtype) + ops.cast(
+            identity_JMM, dtype
+        )
 
 
 def make_stacks(
     layouts: Sequence[BlockLayout | None], groups: Sequence[int]
 ) -> list[Stack]:
-    """Gathers variables that have one layout and one group.
+    """Gathers variables of one layout whose groups have matrices of one side.
 
     Args:
         layouts: of each variable, `None` for one without matrices.
         groups: the group of each variable.
     """
     sides: dict[int, int] = {}
+    for layout, group in zip(layouts, groups, strict=True):
+        if layout is not None:
+            sides[group] = max(sides.get(group, 0), *layout.matrix_sizes)
     members: dict[tuple[int, BlockLayout], list[int]] = {}
     for i, (layout, group) in enumerate(zip(layouts, groups, strict=True)):
         if layout is not None:
-            sides[group] = max(sides.get(group, 0), *layout.matrix_sizes)
-            members.setdefault((group, layout), []).append(i)
+            members.setdefault((sides[group], layout), []).append(i)
     return [
-        Stack(layout, sides[group], tuple(indices), group)
-        for (group, layout), indices in members.items()
+        Stack(layout, side, tuple(indices))
+        for (side, layout), indices in members.items()
     ]

@@ -2,6 +2,7 @@
 
 # K variables of one shape, J matrices of each, M their padded side
 
+import functools
 import re
 from typing import Any
 
@@ -14,7 +15,7 @@ from keras_dalle.optimizers.blocks import (
     gram_matrices,
     make_stacks,
     merge_small_dims,
-    pad_with_identity,
+    pad_with_zeros,
     precondition,
 )
 from keras_dalle.optimizers.grafting import GRAFTS, norm
@@ -118,27 +119,28 @@ class DistributedShampoo(keras.optimizers.Optimizer):
         if self.built:
             return
         super().build(variables)
-        reference = self.add_variable_from_reference
-        self._momentums = [reference(v, name="momentum") for v in variables]
-        self._graft_momentums = [reference(v, name="graft_momentum") for v in variables]
-        self._diagonals = []
-        if GRAFTS[self.graft].accumulate is not None:
-            self._diagonals = [reference(v, name="diagonal") for v in variables]
+        self._members = list(variables)
         layouts = [self._layout_of(tuple(v.shape)) for v in variables]
         self._stacks = make_stacks(layouts, [self._group_of(v.path) for v in variables])
-        self._statistics = [
-            self._add_matrices(i, "statistics", self.matrix_epsilon)
-            for i in range(len(self._stacks))
-        ]
-        self._preconditioners = [
-            self._add_matrices(i, "preconditioners", 1.0)
-            for i in range(len(self._stacks))
-        ]
+        # Variables without matrices have slots of their own, after those of stacks.
+        self._singles = [i for i, layout in enumerate(layouts) if layout is None]
+        self._momentums = self._add_slots("momentum")
+        self._graft_momentums = self._add_slots("graft_momentum")
+        self._diagonals = []
+        if GRAFTS[self.graft].accumulate is not None:
+            self._diagonals = self._add_slots("diagonal")
+        self._statistics = self._add_matrices("statistics", self.matrix_epsilon)
+        self._preconditioners = self._add_matrices("preconditioners", 1.0)
 
     @property
-    def matrices(self):
-        """Variables `[K, J, M, M]`: the statistics of each stack, and their roots."""
-        return [*self._statistics, *self._preconditioners]
+    def stacked_variables(self):
+        """Variables `[K, ...]` of the stacks: slots, statistics and their roots."""
+        slots = (self._momentums, self._graft_momentums, self._diagonals)
+        return [
+            *(slot for kind in slots for slot in kind[: len(self._stacks)]),
+            *self._statistics,
+            *self._preconditioners,
+        ]
 
     def _layout_of(self, shape):
         """How a variable is cut into blocks; `None` where it is not preconditioned."""
@@ -153,16 +155,30 @@ class DistributedShampoo(keras.optimizers.Optimizer):
         found = [i for i, group in enumerate(self.groups) if re.search(group, path)]
         return found[0] if found else len(self.groups)
 
-    def _add_matrices(self, index, kind, scale):
-        shape_KJMM = self._stacks[index].matrices_shape
-        identity_MM = scale * np.eye(shape_KJMM[-1], dtype="float32")
-        return self.add_variable(
-            shape_KJMM,
-            initializer=lambda shape, dtype: ops.broadcast_to(
-                ops.cast(identity_MM, dtype), shape
+    def _add_slots(self, kind):
+        """One `[K, ...]` for each stack, and one for each other variable."""
+        return [
+            *(
+                self.add_variable(stack.shape, name=f"{kind}_{i}", initializer="zeros")
+                for i, stack in enumerate(self._stacks)
             ),
-            name=f"{kind}_{index}",
-        )
+            *(
+                self.add_variable_from_reference(self._members[i], name=kind)
+                for i in self._singles
+            ),
+        ]
+
+    def _add_matrices(self, kind, scale):
+        return [
+            self.add_variable(
+                stack.matrices_shape,
+                initializer=lambda shape, dtype: ops.broadcast_to(
+                    ops.cast(scale * np.eye(shape[-1]), dtype), shape
+                ),
+                name=f"{kind}_{i}",
+            )
+            for i, stack in enumerate(self._stacks)
+        ]
 
     # === Update ===
 
@@ -177,26 +193,37 @@ class DistributedShampoo(keras.optimizers.Optimizer):
         )
 
     def _update(self, gradients, variables, learning_rate):
-        indices = [self._get_variable_index(variable) for variable in variables]
         gradients = {
-            index: ops.convert_to_tensor(gradient)
-            for index, gradient in zip(indices, gradients, strict=True)
+            self._get_variable_index(variable): ops.convert_to_tensor(gradient)
+            for variable, gradient in zip(variables, gradients, strict=True)
         }
-        stacked = [self._stack(i, gradients) for i in range(len(self._stacks))]
+        stacked = [self._stack(stack, gradients) for stack in self._stacks]
         if self.precondition_with_new_roots:
             self._update_matrices(stacked)
         directions = self._directions(stacked)
         if not self.precondition_with_new_roots:
             self._update_matrices(stacked)
-        for index, variable in zip(indices, variables, strict=True):
-            self._update_variable(
-                index, gradients[index], directions.get(index), variable, learning_rate
+        for i, (stack, gradient) in enumerate(zip(self._stacks, stacked, strict=True)):
+            members = [self._members[index] for index in stack.members]
+            weights = functools.partial(
+                self.stacking.stack, members, members, stack.layout.shape
             )
+            axes = tuple(range(1, len(stack.shape)))
+            step = self._step(i, gradient, directions[i], weights, axes)
+            rows = self.stacking.unstack(learning_rate * step, members)
+            for index, variable, row in zip(stack.members, members, rows, strict=True):
+                if index in gradients:
+                    self.assign_sub(variable, row)
+        for i, index in enumerate(self._singles, start=len(self._stacks)):
+            if index in gradients:
+                variable = self._members[index]
+                weights = functools.partial(ops.convert_to_tensor, variable)
+                step = self._step(i, gradients[index], None, weights, axes=None)
+                self.assign_sub(variable, learning_rate * step)
 
-    def _stack(self, i, gradients):
+    def _stack(self, stack, gradients):
         """The gradients of a stack's variables; without one, it is taken as 0."""
-        stack = self._stacks[i]
-        members = [self._momentums[index] for index in stack.members]
+        members = [self._members[index] for index in stack.members]
         found = [
             gradients[index] if index in gradients else ops.zeros_like(member)
             for index, member in zip(stack.members, members, strict=True)
@@ -204,40 +231,59 @@ class DistributedShampoo(keras.optimizers.Optimizer):
         return self.stacking.stack(found, members, stack.layout.shape)
 
     def _directions(self, stacked):
-        """Preconditioned gradients by the index of their variable."""
-        directions: dict[int, Any] = {}
+        """The preconditioned gradients `[K, ...]` of each stack."""
+        directions = []
         for stack, preconditioners, gradients in zip(
             self._stacks, self._preconditioners, stacked, strict=True
         ):
-            matrices = stack.of_blocks(self.stacking.whole_matrices(preconditioners))
+            matrices = stack.of_blocks(self.stacking.whole(preconditioners))
             blocks = [
                 precondition(block, block_matrices)
                 for block, block_matrices in zip(
                     stack.layout.split(gradients), matrices, strict=True
                 )
             ]
-            members = [self._momentums[index] for index in stack.members]
-            tensors = self.stacking.unstack(stack.layout.merge(blocks), members)
-            directions.update(zip(stack.members, tensors, strict=True))
+            directions.append(stack.layout.merge(blocks))
         return directions
 
-    def _update_variable(self, index, gradient, direction, variable, learning_rate):
-        graft = shampoo = self._graft_update(index, gradient)
+    def _step(self, i, gradient, direction, weights, axes):
+        """What a stack `[K, ...]`, or a single variable, is to be lessened by.
+
+        Args:
+            i: index of its slots.
+            gradient: of it.
+            direction: the preconditioned gradient, or `None`.
+            weights: callable that gives the values.
+            axes: dimensions of one variable; `None` for all.
+        """
+        graft = shampoo = self._graft_update(i, gradient, axes)
         if direction is not None:
-            shampoo = direction * (norm(graft) / (norm(direction) + _TINY))
+            length = norm(graft, axes) / (norm(direction, axes) + _TINY)
+            shampoo = direction * length
         if self.coupled_weight_decay:
-            decay = self.coupled_weight_decay * variable
+            decay = self.coupled_weight_decay * weights()
             graft, shampoo = graft + decay, shampoo + decay
         weight = 1.0 - self.beta1 if self.moving_average_for_momentum else 1.0
-        graft_momentum = self._graft_momentums[index]
-        momentum = self._momentums[index]
-        self.assign(graft_momentum, self.beta1 * graft_momentum + weight * graft)
-        self.assign(momentum, self.beta1 * momentum + weight * shampoo)
-        update = self._of_this_step(momentum, graft_momentum)
+        graft_momentum = self._average(self._graft_momentums[i], graft, weight, axes)
+        momentum = self._average(self._momentums[i], shampoo, weight, axes)
+        step = self._of_this_step(momentum, graft_momentum)
         if self.nesterov:
             direct = self._of_this_step(shampoo, graft)
-            update = self.beta1 * update + weight * direct
-        self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * update)
+            step = self.beta1 * step + weight * direct
+        return step
+
+    def _average(self, slot, update, weight, axes):
+        return self._renewed(slot, lambda old: self.beta1 * old + weight * update, axes)
+
+    def _renewed(self, slot, renew, axes):
+        """The new value of a slot, which it is assigned."""
+        if axes is None:
+            new = renew(ops.convert_to_tensor(slot))
+            self.assign(slot, new)
+        else:
+            new = renew(self.stacking.whole(slot))
+            self.assign(slot, self.stacking.stored(new))
+        return new
 
     def _of_this_step(self, shampoo, graft):
         """The Shampoo term from `start_preconditioning_step` on, before it the other.
@@ -249,59 +295,78 @@ class DistributedShampoo(keras.optimizers.Optimizer):
         weight = ops.cast(is_shampoo, shampoo.dtype)
         return weight * shampoo + (1 - weight) * graft
 
-    def _graft_update(self, index, gradient):
+    def _graft_update(self, i, gradient, axes):
         """The diagonal optimizer's update, which updates its statistics."""
         graft = GRAFTS[self.graft]
         if graft.is_normalized:
-            gradient = gradient / (norm(gradient) + _TINY)
+            gradient = gradient / (norm(gradient, axes) + _TINY)
         if graft.accumulate is None:
             return graft.direction(gradient)
-        diagonal = self._diagonals[index]
-        self.assign(diagonal, graft.accumulate(diagonal, gradient, self.beta2))
+        diagonal = self._renewed(
+            self._diagonals[i],
+            lambda old: graft.accumulate(old, gradient, self.beta2),
+            axes,
+        )
         update = gradient / (ops.sqrt(diagonal) + self.diagonal_epsilon)
         if graft.is_clipped and self.graft_clip:
             # Not `mean`: on a mesh there may be zeros beyond the variable's shape.
-            mean_square = ops.sum(ops.square(update)) / np.prod(diagonal.shape)
-            update = update / ops.maximum(1.0, ops.sqrt(mean_square) / self.graft_clip)
+            shape = self._diagonals[i].shape
+            size = np.prod(shape if axes is None else shape[1:])
+            root_mean_square = norm(update, axes) / np.sqrt(size)
+            update = update / ops.maximum(1.0, root_mean_square / self.graft_clip)
         return update
 
     # === Matrices ===
 
     def _update_matrices(self, stacked):
         """Takes the gradients into the statistics, and now and then their roots."""
-        is_due = self.iterations % self.preconditioning_interval == 0
-        for stack, statistics, preconditioners, gradients in zip(
-            self._stacks, self._statistics, self._preconditioners, stacked, strict=True
-        ):
-            new = self._new_statistics(stack, statistics, gradients)
-            self.assign(statistics, self.stacking.stored_matrices(new))
-            roots = ops.cond(
-                is_due,
-                lambda p=stack.layout.exponent, a=new, b=preconditioners: self._roots(
-                    p, a, b
-                ),
-                lambda b=preconditioners: ops.convert_to_tensor(b),
+        if not self._stacks:
+            return
+        new = [
+            self._new_statistics(stack, statistics, gradients)
+            for stack, statistics, gradients in zip(
+                self._stacks, self._statistics, stacked, strict=True
             )
-            self.assign(preconditioners, roots)
+        ]
+        for statistics, matrices in zip(self._statistics, new, strict=True):
+            self.assign(statistics, self.stacking.stored(matrices))
+        roots = ops.cond(
+            self.iterations % self.preconditioning_interval == 0,
+            lambda: self._roots(new),
+            lambda: [ops.convert_to_tensor(former) for former in self._preconditioners],
+        )
+        for preconditioners, matrices in zip(self._preconditioners, roots, strict=True):
+            self.assign(preconditioners, matrices)
 
     def _new_statistics(self, stack, statistics, gradients):
         weight = 1.0 if self.beta2 == 1.0 else 1.0 - self.beta2
-        old = stack.of_blocks(self.stacking.whole_matrices(statistics))
-        new = [
-            pad_with_identity(self.beta2 * matrix + weight * gram, stack.side)
-            for block, matrices in zip(stack.layout.split(gradients), old, strict=True)
-            for matrix, gram in zip(matrices, gram_matrices(block), strict=True)
+        grams = [
+            pad_with_zeros(gram, stack.side)
+            for block in stack.layout.split(gradients)
+            for gram in gram_matrices(block)
         ]
-        return ops.stack(new, axis=1)
+        new = weight * ops.stack(grams, axis=1)
+        new = new + self.beta2 * self.stacking.whole(statistics)
+        return stack.with_identity(new)
 
-    def _roots(self, exponent, statistics, preconditioners):
-        """New roots, or the former ones where the iteration failed."""
-        roots, errors = inverse_pth_root(statistics, exponent, self.matrix_epsilon)
-        failed = ops.logical_not(errors < self.inverse_failure_threshold)
-        former = self.stacking.whole_matrices(preconditioners)
-        return self.stacking.stored_matrices(
-            ops.where(failed[..., None, None], former, roots)
-        )
+    def _roots(self, statistics):
+        """New roots of all stacks, or the former ones where the iteration failed."""
+        alike: dict[tuple, list[int]] = {}
+        for i, stack in enumerate(self._stacks):
+            alike.setdefault((stack.side, stack.layout.exponent), []).append(i)
+        result: dict[int, Any] = {}
+        for (_, exponent), indices in alike.items():
+            # Together, so that there is one iteration and not one for each stack.
+            joined = self.stacking.join([statistics[i] for i in indices])
+            former = self.stacking.join(
+                [self.stacking.whole(self._preconditioners[i]) for i in indices]
+            )
+            roots, errors = inverse_pth_root(joined, exponent, self.matrix_epsilon)
+            failed = ops.logical_not(errors < self.inverse_failure_threshold)
+            roots = ops.where(failed[..., None, None], former, roots)
+            parts = self.stacking.divide(roots, [statistics[i] for i in indices])
+            result.update(zip(indices, map(self.stacking.stored, parts), strict=True))
+        return [result[i] for i in range(len(self._stacks))]
 
     def get_config(self):
         config = super().get_config()

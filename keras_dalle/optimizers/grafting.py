@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from keras import ops
 
 
-def norm(x):
-    """The Euclidean norm of a tensor, as a scalar."""
-    return ops.sqrt(ops.sum(ops.square(x)))
+def norm(x, axes=None):
+    """The Euclidean norm over `axes`, which stay as 1; `None` for all."""
+    return ops.sqrt(ops.sum(ops.square(x), axis=axes, keepdims=True))
 
 
 @dataclass(frozen=True)

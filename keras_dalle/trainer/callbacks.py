@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_dalle.utils.images import image_grid, save_image
+from keras_dalle.utils.images import image_grid
+from keras_dalle.utils.picture_files import save_picture
 
 
 class SampleGrid(keras.callbacks.Callback):
@@ -45,7 +46,7 @@ class SampleGrid(keras.callbacks.Callback):
         grid = image_grid(self.draw(), columns=self.columns, labels=self.labels)
         samples = self.directory / "samples"
         samples.mkdir(parents=True, exist_ok=True)
-        save_image(grid, samples / f"epoch_{epoch + 1:04d}.png")
+        save_picture(grid, samples / f"epoch_{epoch + 1:04d}.png")
         writer = tf.summary.create_file_writer(
             os.fspath(self.directory / "tensorboard" / "samples")
         )

@@ -62,10 +62,14 @@ class OrbitTrainer(orbit.AbstractTrainer):
         if self._batches is None:
             self._start()
         model.reset_metrics()
+        logs: dict[str, tf.Tensor] = {}
         for _ in range(num_steps // model.steps_per_execution):
-            model.train_function(self._batches)
+            logs = model.train_function(self._batches)
         self.step.assign_add(num_steps)
-        return model.get_metrics_result()
+        if model.distribute_strategy.num_replicas_in_sync > 1:
+            # The step's own logs are those of one replica.
+            return model.get_metrics_result()
+        return logs
 
     def _start(self):
         """Does what `fit` does before its first step."""
@@ -80,6 +84,22 @@ class OrbitTrainer(orbit.AbstractTrainer):
             build_metrics(model, next(iter(dataset)))
             self._batches = iter(strategy.experimental_distribute_dataset(dataset))
         model.make_train_function()
+
+
+class _CheckpointsInOnePlace(tf.train.CheckpointManager):
+    """Writes and reads while a model on a mesh is an ordinary one."""
+
+    def __init__(self, in_one_place, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._in_one_place = in_one_place
+
+    def save(self, *args, **kwargs):
+        with self._in_one_place():
+            return super().save(*args, **kwargs)
+
+    def restore_or_initialize(self):
+        with self._in_one_place():
+            return super().restore_or_initialize()
 
 
 def make_controller(run: TrainingRun, directory: str | os.PathLike) -> orbit.Controller:
@@ -105,8 +125,11 @@ def make_controller(run: TrainingRun, directory: str | os.PathLike) -> orbit.Con
     ```
     """
     trainer = OrbitTrainer(run.model, run.training_data)
-    manager = tf.train.CheckpointManager(
-        training_state(run.model, step=trainer.step),
+    with run.in_one_place():
+        checkpoint = training_state(run.model, step=trainer.step)
+    manager = _CheckpointsInOnePlace(
+        run.in_one_place,
+        checkpoint,
         os.fspath(Path(directory) / "orbit_checkpoints"),
         max_to_keep=1,
         step_counter=trainer.step,

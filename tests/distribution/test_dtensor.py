@@ -25,7 +25,7 @@ CASES = Path(__file__).with_name("dtensor_cases.py")
         "fit",
         "layouts or activations",
         "checkpoint",
-        "mistakes",
+        "mistakes or stale",
     ],
 )
 def test_on_eight_devices(name):

@@ -1,7 +1,8 @@
 import keras
 import pytest
+from tensorflow.python.ops import control_flow_util_v2
 
-from keras_dalle.distribution.private_api import PRIVATE_NAMES
+from keras_dalle.distribution.private_api import PRIVATE_NAMES, TENSORFLOW_NAMES
 
 
 def examples():
@@ -22,3 +23,8 @@ def examples():
 )
 def test_keras_still_has(kind, name):
     assert hasattr(examples()[kind], name)
+
+
+@pytest.mark.parametrize("name", TENSORFLOW_NAMES)
+def test_tensorflow_still_has(name):
+    assert hasattr(control_flow_util_v2, name)

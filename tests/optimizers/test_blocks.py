@@ -9,7 +9,7 @@ from keras_dalle.optimizers.blocks import (
     gram_matrices,
     make_stacks,
     merge_small_dims,
-    pad_with_identity,
+    pad_with_zeros,
     precondition,
 )
 
@@ -56,19 +56,29 @@ def test_precondition():
 
 
 def test_padding_is_the_identity():
-    padded = pad_with_identity(np.full((3, 2, 2), 5.0, "float32"), 4)
+    stack = Stack(BlockLayout((2, 4), 4), 4, (0, 1, 2))
+    padded_KMM = pad_with_zeros(np.full((3, 2, 2), 5.0, "float32"), 4)
+    matrices_KJMM = np.stack([padded_KMM, np.full((3, 4, 4), 6.0)], axis=1)
+    # Whatever stands there: the statistics decay.
+    matrices_KJMM[:, 0, 3, 3] = 0.5
     expected = np.array([[5, 5, 0, 0], [5, 5, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
-    np.testing.assert_array_equal(padded, [expected] * 3)
+    result_KJMM = stack.with_identity(matrices_KJMM)
+    np.testing.assert_array_equal(result_KJMM[:, 0], [expected] * 3)
+    np.testing.assert_array_equal(result_KJMM[:, 1], matrices_KJMM[:, 1])
 
 
 def test_stacks():
     matrix, vector = BlockLayout((4, 6), 4), BlockLayout((9,), 16)
-    stacks = make_stacks([matrix, None, vector, matrix, matrix], [0, 0, 0, 1, 0])
+    stacks = make_stacks(
+        [matrix, None, vector, matrix, matrix, vector], [0, 0, 0, 1, 0, 2]
+    )
+    # Of the vectors' groups both have a side of 9.
     assert stacks == [
-        Stack(matrix, 9, (0, 4), group=0),
-        Stack(vector, 9, (2,), group=0),
-        Stack(matrix, 4, (3,), group=1),
+        Stack(matrix, 9, (0, 4)),
+        Stack(vector, 9, (2, 5)),
+        Stack(matrix, 4, (3,)),
     ]
+    assert stacks[0].shape == (2, 4, 6)
     assert stacks[0].matrices_shape == (2, 4, 9, 9)
 
 

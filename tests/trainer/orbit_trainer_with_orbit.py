@@ -1,10 +1,13 @@
 """Training under Orbit equals `fit`: `make test-orbit`, in its own environment."""
 
+from contextlib import nullcontext
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_dalle.distribution.dtensor import distribute
 from keras_dalle.distribution.strategies import make_strategy
 from keras_dalle.trainer.orbit_trainer import make_controller
 from keras_dalle.trainer.trainer import TrainingRun
@@ -25,7 +28,7 @@ OPTIMIZERS = {
 }
 
 
-def make_run(optimizer="adamw", strategy="default", steps_per_execution=1):
+def make_run(optimizer="adamw", strategy="default", steps_per_execution=1, mesh=None):
     with make_strategy(strategy).scope():
         keras.utils.set_random_seed(0)
         task = tiny_task()
@@ -34,12 +37,16 @@ def make_run(optimizer="adamw", strategy="default", steps_per_execution=1):
             steps_per_execution=steps_per_execution,
             jit_compile=False,
         )
+    placement = None
+    if mesh:
+        placement = distribute(task, mesh, pad_to_multiple_of=mesh["model"])
     return TrainingRun(
         model=task,
         training_data=lambda step: tiny_batches(rows=48).repeat().skip(step),
         epochs=EPOCHS,
         steps_per_epoch=STEPS,
         save=lambda directory: None,
+        in_one_place=placement.gathered if placement else nullcontext,
     )
 
 
@@ -50,14 +57,14 @@ def trained_by_fit(run):
     return history.history
 
 
-def assert_equal_weights(model, expected):
+def assert_equal_weights(model, expected, atol=1e-6):
     for ours, theirs in zip(
         [*model.variables, *model.optimizer.variables],
         [*expected.variables, *expected.optimizer.variables],
         strict=True,
     ):
         np.testing.assert_allclose(
-            ours.numpy(), theirs.numpy(), atol=1e-6, err_msg=theirs.path
+            ours.numpy(), theirs.numpy(), atol=atol, err_msg=theirs.path
         )
 
 
@@ -100,6 +107,32 @@ def test_checkpoint_restores(tmp_path):
     assert_equal_weights(second.model, first.model)
     controller.train(steps=EPOCHS * STEPS)
     assert_equal_weights(second.model, whole.model)
+
+
+@pytest.mark.parametrize(
+    "optimizer, mesh",
+    [
+        ("adamw", {"batch": 1, "model": 2}),
+        ("accumulation", {"batch": 2, "model": 1}),
+    ],
+)
+def test_mesh_equals_fit_in_one_place(optimizer, mesh, tmp_path):
+    expected = make_run(optimizer)
+    history = trained_by_fit(expected)
+    first = make_run(optimizer, mesh={"batch": 2, "model": 1})
+    make_controller(first, tmp_path).train(steps=STEPS)
+    # Goes on from the checkpoint, which is of another mesh with AdamW.
+    run = make_run(optimizer, mesh=mesh)
+    controller = make_controller(run, tmp_path)
+    assert int(controller.global_step) == STEPS
+    logs = []
+    controller.train_actions = (logs.append,)
+    controller.train(steps=EPOCHS * STEPS)
+    for name, values in history.items():
+        ours = [float(log[name]) for log in logs]
+        np.testing.assert_allclose(ours, values[1:], rtol=1e-5, err_msg=name)
+    with run.in_one_place():
+        assert_equal_weights(run.model, expected.model, atol=1e-5)
 
 
 def test_loop_of_incomplete_executions(tmp_path):
