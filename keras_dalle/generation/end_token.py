@@ -1,6 +1,6 @@
 """The original's way to end a picture early."""
 
-# B rows, T image tokens, V vocabulary
+# B rows, W positions, T image tokens, V vocabulary
 
 from dataclasses import dataclass
 
@@ -26,11 +26,11 @@ class EndToken:
     pad_token_id: int
     min_length: int = 0
 
-    def forbid(self, logits_BV: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
-        """The logits of an image position, without the end token where it is early."""
-        is_early = position + 1 <= self.min_length
-        is_end_V = tf.range(tf.shape(logits_BV)[1]) == self.token_id
-        return tf.where(is_early & is_end_V, float("-inf"), logits_BV)
+    def forbid(self, logits_BWV: tf.Tensor, positions_BW: tf.Tensor) -> tf.Tensor:
+        """The logits of image positions, without the end token where it is early."""
+        is_early_BW = positions_BW + 1 <= self.min_length
+        is_end_V = tf.range(tf.shape(logits_BWV)[2]) == self.token_id
+        return tf.where(is_early_BW[..., None] & is_end_V, float("-inf"), logits_BWV)
 
     def pad(self, tokens_BT: tf.Tensor) -> tf.Tensor:
         """Tokens with everything behind the first end token padded."""

@@ -38,6 +38,13 @@ PARAMETERS = (
         lambda x_B: tf.math.is_finite(x_B) & (x_B >= 0.0),
     ),
     Parameter(
+        "guidance_scale_end",
+        tf.float32,
+        -1.0,
+        "a finite number of at least 0, or -1 (the scale stays)",
+        lambda x_B: tf.math.is_finite(x_B) & ((x_B >= 0.0) | (x_B == -1.0)),
+    ),
+    Parameter(
         "temperature",
         tf.float32,
         1.0,

@@ -1,6 +1,7 @@
 """Multi-head attention, and the cache of keys and values for decoding."""
 
-# B batch, T queries, S keys, D width, N heads, H head width, G tiles, R tile rows
+# B batch, T queries, S keys, D width, N heads, H head width, R decoder rows, W tokens
+# of a row, Q queries of a row, M matrix rows, L cache length
 
 import keras
 from keras import ops
@@ -152,29 +153,49 @@ class Attention(keras.layers.Layer):
             self._split_heads(self.value(memory_BSD, row_stable=row_stable)),
         )
 
-    def tiled_keys_values(self, x_GRD, tiles):
-        """Keys and values `[B, N, T, H]` of tokens that lie in row tiles."""
+    def keys_values_of_rows(self, x_MD, rows):
+        """Keys and values `[R, W, N, H]` of states in a `RowMatrix`."""
         return (
-            self._keys(tiles.join(self.key(x_GRD, row_stable=True))),
-            self._split_heads(tiles.join(self.value(x_GRD, row_stable=True))),
+            self._similarity.keys(self._heads(rows.split(self.key(x_MD)))),
+            self._heads(rows.split(self.value(x_MD))),
         )
 
-    def attend_tiled(self, x_GRD, tiles, keys_values, mask, position):
-        """Attention of tokens that lie in row tiles to given keys and values.
+    def attend_rows(self, x_MD, rows, keys_values, mask_bias_R1QS, positions_RQ):
+        """Attention of states in a `RowMatrix` to given keys and values.
 
         Args:
-            x_GRD: the tokens' states in row tiles.
-            tiles: the `RowTiles` that laid them out.
-            keys_values: pair of `[B, N, S, H]`.
-            mask: bool, broadcast to `[B, N, T, S]`.
-            position: scalar int, the position of the first token.
+            x_MD: the states.
+            rows: the `RowMatrix` that laid them out.
+            keys_values: pair of `[R, N, S, H]`.
+            mask_bias_R1QS: float32, 0 where a query sees a key and very negative
+                elsewhere.
+            positions_RQ: int, the queries' positions.
 
         Returns:
-            `[G, R, D]`.
+            `[M, D]`.
         """
-        q_BNTH = self._queries(tiles.join(self.query(x_GRD, row_stable=True)))
-        context_BTD = self._attend(q_BNTH, keys_values, mask, position, row_stable=True)
-        return self.attention_output(tiles.split(context_BTD), row_stable=True)
+        k_RNSH, v_RNSH = keys_values
+        q_RQNH = self._heads(rows.split_queries(self.query(x_MD)))
+        q_RQNH = self._similarity.queries(q_RQNH)
+        logits_RNQS = ops.einsum("RQNH,RNSH->RNQS", q_RQNH, k_RNSH)
+        wide = keras.backend.result_type(logits_RNQS.dtype, "float32")
+        logits_RNQS = ops.cast(logits_RNQS, wide)
+        if self.position_bias is not None:
+            num_keys = ops.shape(k_RNSH)[2]
+            bias_RNQS = self.position_bias.of_rows(positions_RQ, num_keys)
+            logits_RNQS = logits_RNQS + ops.cast(bias_RNQS, wide)
+        weights_RNQS = ops.softmax(logits_RNQS + ops.cast(mask_bias_R1QS, wide))
+        weights_RNQS = self.head_factors(ops.cast(weights_RNQS, v_RNSH.dtype))
+        context_RQNH = ops.einsum("RNQS,RNSH->RQNH", weights_RNQS, v_RNSH)
+        num_rows, num_queries = ops.shape(context_RQNH)[:2]
+        width = self.num_heads * self.head_dim
+        context_RQD = ops.reshape(context_RQNH, (num_rows, num_queries, width))
+        return self.attention_output(self.heads_norm(rows.join(context_RQD)))
+
+    def _heads(self, x_RWD):
+        """`[R, W, D]` -> `[R, W, N, H]`, not transposed as by `_split_heads`."""
+        shape = (*ops.shape(x_RWD)[:2], self.num_heads, self.head_dim)
+        return ops.reshape(x_RWD, shape)
 
     def _queries(self, x_BTD):
         return self._similarity.queries(self._split_heads(x_BTD))
@@ -237,18 +258,24 @@ class Attention(keras.layers.Layer):
         return config
 
 
-def write_slice(cache_BNSH, new_BNTH, position):
-    """Writes the keys or values of T consecutive tokens into a cache.
+def write_everywhere(cache_RNLH, new_RWNH, positions_RW):
+    """Writes the keys or values of W tokens a row into a cache.
 
-    Portable over Keras backends; on TensorFlow it copies the cache and runs as an
-    XLA operation, so generation brings its own writer.
+    Portable over Keras backends and XLA; it makes a new cache, so generation on
+    TensorFlow brings its own writer.
 
     Args:
-        cache_BNSH: the cache.
-        new_BNTH: the entries to write.
-        position: scalar int, the place of the first of them.
+        cache_RNLH: the cache.
+        new_RWNH: the entries to write.
+        positions_RW: int, their places, different within a row.
 
     Returns:
-        The new cache `[B, N, S, H]`.
+        The new cache `[R, N, L, H]`.
     """
-    return ops.slice_update(cache_BNSH, (0, 0, position, 0), new_BNTH)
+    length = ops.shape(cache_RNLH)[2]
+    place_RWL = positions_RW[:, :, None] == ops.arange(length)[None, None, :]
+    source_RL = ops.argmax(ops.cast(place_RWL, "int32"), axis=1)
+    candidates_RLNH = ops.take_along_axis(new_RWNH, source_RL[:, :, None, None], axis=1)
+    candidates_RNLH = ops.transpose(candidates_RLNH, (0, 2, 1, 3))
+    is_new_RL = ops.any(place_RWL, axis=1)
+    return ops.where(is_new_RL[:, None, :, None], candidates_RNLH, cache_RNLH)

@@ -127,6 +127,14 @@ class RelativePositionBias(keras.layers.Layer):
         bias_TSN = ops.reshape(rows, (num_queries, self.key_length, self.num_heads))
         return ops.transpose(bias_TSN[:, :num_keys], (2, 0, 1))
 
+    def of_rows(self, positions_RQ, num_keys):
+        """The bias of queries at positions of their own, `[R, N, Q, S]`."""
+        num_rows, num_queries = ops.shape(positions_RQ)
+        rows = ops.take(self.embeddings, positions_RQ, axis=0)
+        shape = (num_rows, num_queries, self.key_length, self.num_heads)
+        bias_RQSN = ops.reshape(rows, shape)
+        return ops.transpose(bias_RQSN[:, :, :num_keys], (0, 3, 1, 2))
+
     def get_config(self):
         config = super().get_config()
         config.update(

@@ -1,24 +1,32 @@
 """Layers whose result for a row need not depend on the rest of the batch.
 
-CPU matrix products pick another order of summation for another number of rows.
-Measured with TensorFlow 2.20: the same row times the same kernel differs in the
-last bits between 2, 4 and 8 rows; guidance multiplies that by 10, and now and then
-a sampled token turns over. In blocks of 16 rows the bits were equal for any number
-of blocks, any place in a block and any neighbours; blocks of 8 and of 32 were not.
-So generation lays rows out in tiles of 16 (`RowTiles`) and multiplies tile by tile
-(`row_stable=True`). `tf.nn.softmax` varies with the number of rows as well; norms,
-GELU and the batched products of attention did not. Two limits, of interest for toys
-only: kernels need more than 1024 entries (below, TensorFlow multiplies one tile by
-another algorithm than several), and text and image lengths a multiple of 16 (else
-the last elements of an array miss the vectorized exponential).
+CPU matrix products pick another order of summation for another number of rows, and
+guidance multiplies a difference in the last bits by 10: now and then a sampled token
+turns over. Measured with TensorFlow 2.20 on oneDNN's kernels and on Eigen's, for
+AVX-512 and for AVX2, by `python -m benchmarks.row_bits`: a row's bits are the same
+
+- in a matrix of 16, 24, 40, 48, 72 or 96 rows, whatever the others hold: Eigen
+  multiplies by 4 to 6 rows at a time, and takes roots in norms by 8;
+- in attention, for an even number of queries from 6 on;
+- for 64, 128, ... keys, of which the masked ones add exact zeros.
+
+So generation lays the rows of its decoder out in matrices of such heights
+(`RowMatrix`). The encoder, whose length is fixed, multiplies each row of the batch on
+its own (`row_stable=True`). Three limits, of interest for toys only: kernels need more
+than 1024 entries (below, TensorFlow multiplies by another algorithm), text lengths a
+multiple of 16 and decoders a multiple of 4 heads (else the last elements of an array
+miss the vectorized exponential or division).
 """
 
-# B batch, T tokens, M = B * T rows, D width, G tiles, R rows of a tile
+# B batch, T tokens, D width, R decoder rows, W tokens of a row, M matrix rows,
+# Q queries
 
 import keras
 from keras import ops
 
-ROWS_PER_TILE = 16
+MAX_ROWS = 96
+MIN_QUERIES = 6
+KEYS_STEP = 64
 
 
 @keras.saving.register_keras_serializable(package="keras_dalle")
@@ -32,7 +40,7 @@ class Dense(keras.layers.Dense):
 
     Call arguments:
         inputs: `[..., D]`.
-        row_stable: if `True`, `inputs` is `[G, R, D]` and each `[R, D]` is
+        row_stable: if `True`, `inputs` is `[B, T, D]` and each `[T, D]` is
             multiplied on its own.
     """
 
@@ -48,32 +56,55 @@ class Dense(keras.layers.Dense):
         return outputs + self.bias if self.use_bias else outputs
 
 
-class RowTiles:
-    """Lays the rows of `[B, T, D]` out in tiles `[G, 16, D]` and back.
+class RowMatrix:
+    """Lays W states of each of R rows out as a matrix of a row-stable height.
 
     Args:
-        batch_size: B, an int or a scalar tensor.
-        length: T, an int or a scalar tensor.
+        num_rows: R, an int or a scalar tensor.
+        length: W, an int or a scalar tensor.
     """
 
-    def __init__(self, batch_size, length):
-        self.batch_size = batch_size
+    def __init__(self, num_rows, length):
+        self.num_rows = num_rows
         self.length = length
-        self._rows = batch_size * length
+        self._count = num_rows * length
 
-    def split(self, x_BTD):
-        """`[B, T, D]` -> `[G, 16, D]`; the last tile is filled with zeros."""
-        width = x_BTD.shape[-1]
-        x_MD = ops.reshape(x_BTD, (self._rows, width))
-        filling = ops.zeros((-self._rows % ROWS_PER_TILE, width), x_BTD.dtype)
-        x_MD = ops.concatenate([x_MD, filling], axis=0)
-        return ops.reshape(x_MD, (-1, ROWS_PER_TILE, width))
+    def join(self, x_RWD):
+        """`[R, W or more, D]` -> `[M, D]`, filled with zeros."""
+        width = x_RWD.shape[-1]
+        x_MD = ops.reshape(x_RWD[:, : self.length], (self._count, width))
+        filling = ops.zeros((_missing_rows(self._count), width), x_RWD.dtype)
+        return ops.concatenate([x_MD, filling], axis=0)
 
-    def join(self, x_GRD):
-        """`[G, 16, D]` -> `[B, T, D]`."""
-        width = x_GRD.shape[-1]
-        x_MD = ops.reshape(x_GRD, (-1, width))[: self._rows]
-        return ops.reshape(x_MD, (self.batch_size, self.length, width))
+    def split(self, x_MD):
+        """`[M, D]` -> `[R, W, D]`."""
+        shape = (self.num_rows, self.length, x_MD.shape[-1])
+        return ops.reshape(x_MD[: self._count], shape)
+
+    def split_queries(self, x_MD):
+        """`[M, D]` -> `[R, Q, D]`, Q even and at least 6: filled with zeros."""
+        return self.pad_queries(self.split(x_MD))
+
+    def pad_queries(self, x_RW):
+        """`[R, W, ...]` -> `[R, Q, ...]`, filled with zeros."""
+        filling = _missing_queries(self.length)
+        shape = (self.num_rows, filling, *x_RW.shape[2:])
+        return ops.concatenate([x_RW, ops.zeros(shape, x_RW.dtype)], axis=1)
+
+
+def _missing_rows(count):
+    """From `count` to the next of 16, 24, 40, 48, 72, 96."""
+    missing = -count % 24
+    if isinstance(missing, int):
+        return missing - 8 if missing >= 8 and count <= 40 else missing
+    return ops.where((missing >= 8) & (count <= 40), missing - 8, missing)
+
+
+def _missing_queries(length):
+    """From `length` to the next even number, 6 at least."""
+    if isinstance(length, int):
+        return max(MIN_QUERIES - length, length % 2)
+    return ops.maximum(MIN_QUERIES - length, length % 2)
 
 
 def row_stable_softmax(logits):

@@ -1,7 +1,7 @@
 """Transformer layers of DALL·E mini's text encoder and image decoder."""
 
 # B batch, T image tokens, S text tokens, D width, N heads, H head width,
-# G tiles, R rows of a tile
+# R decoder rows, W tokens of a row, M matrix rows, L cache length
 
 from dataclasses import asdict
 
@@ -242,36 +242,39 @@ class ImageDecoderLayer(_TransformerLayer):
         return self._feed_forward_branch(x_BTD, training=training)
 
     def decode_step(
-        self, x_GRD, tiles, position, self_cache, cross_cache, masks, write
+        self, x_MD, rows, positions, self_cache, cross_cache, mask_biases, write
     ):
-        """The same for a few tokens whose predecessors are in a cache.
+        """The same for a few tokens a row whose predecessors are in a cache.
 
         Args:
-            x_GRD: states of T consecutive tokens a row, in row tiles.
-            tiles: the `RowTiles` that laid them out.
-            position: scalar int, place of the first of them.
-            self_cache: pair of `[B, N, L, H]`, the keys and values so far.
-            cross_cache: pair of `[B, N, S, H]` from `cross_attention`.
-            masks: pair of bool masks for self- and cross-attention.
-            write: `write(cache, new, position)` -> cache, e.g. `write_slice`.
+            x_MD: states of W tokens of each row, in a `RowMatrix`.
+            rows: that `RowMatrix`.
+            positions: pair of int `[R, W]` and, filled for attention, `[R, Q]`: the
+                tokens' positions.
+            self_cache: pair of `[R, N, L, H]`, the keys and values so far.
+            cross_cache: pair of `[R, N, S, H]` from `cross_attention`.
+            mask_biases: pair of biases for self- and cross-attention, see
+                `Attention.attend_rows`.
+            write: `write(cache, new, positions_RW)` -> cache, e.g. `write_everywhere`.
 
         Returns:
-            `(x_GRD, self_cache)`.
+            `(x_MD, self_cache)`.
         """
-        self_mask, cross_mask = masks
-        h_GRD = self._before_attention("self_attention", x_GRD)
-        new = self.self_attention.tiled_keys_values(h_GRD, tiles)
+        positions_RW, positions_RQ = positions
+        self_bias, cross_bias = mask_biases
+        h_MD = self._before_attention("self_attention", x_MD)
+        new = self.self_attention.keys_values_of_rows(h_MD, rows)
         self_cache = tuple(
-            write(cache, entry, position)
-            for cache, entry in zip(self_cache, new, strict=True)
+            write(cache, entries, positions_RW)
+            for cache, entries in zip(self_cache, new, strict=True)
         )
-        h_GRD = self.self_attention.attend_tiled(
-            h_GRD, tiles, self_cache, self_mask, position
+        h_MD = self.self_attention.attend_rows(
+            h_MD, rows, self_cache, self_bias, positions_RQ
         )
-        x_GRD = self._after_attention("self_attention", x_GRD, h_GRD)
-        h_GRD = self._before_attention("cross_attention", x_GRD)
-        h_GRD = self.cross_attention.attend_tiled(
-            h_GRD, tiles, cross_cache, cross_mask, position
+        x_MD = self._after_attention("self_attention", x_MD, h_MD)
+        h_MD = self._before_attention("cross_attention", x_MD)
+        h_MD = self.cross_attention.attend_rows(
+            h_MD, rows, cross_cache, cross_bias, positions_RQ
         )
-        x_GRD = self._after_attention("cross_attention", x_GRD, h_GRD)
-        return self._feed_forward_branch(x_GRD, row_stable=True), self_cache
+        x_MD = self._after_attention("cross_attention", x_MD, h_MD)
+        return self._feed_forward_branch(x_MD), self_cache

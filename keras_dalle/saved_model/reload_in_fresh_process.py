@@ -18,6 +18,7 @@ def main(path: str, prompt: str) -> None:
         "negative_prompt": tf.constant([""]),
         "seed": tf.constant([0], tf.int64),
         "guidance_scale": tf.constant([10.0]),
+        "guidance_scale_end": tf.constant([-1.0]),
         "temperature": tf.constant([1.0]),
         "top_k": tf.constant([50]),
         "top_p": tf.constant([1.0]),

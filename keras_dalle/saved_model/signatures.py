@@ -14,18 +14,18 @@ WHITE = 255
 class ServingModule(tf.Module):
     """Signatures around a text-to-image task, with the variables that they read.
 
-    `serving_default` takes seven inputs of shape [B] (`prompt` string,
-    `negative_prompt` string, `seed` int64, `guidance_scale` float32, `temperature`
-    float32, `top_k` int32, `top_p` float32) and gives `image_bytes` [B] string (PNG)
-    and `error` [B] string. A faulty row has a text in `error` and a white picture;
-    its neighbours are as they would be without it. Every input but `prompt` has a
-    default of shape [1], for requests of one row.
+    `serving_default` takes eight inputs of shape [B] (`prompt` string,
+    `negative_prompt` string, `seed` int64, `guidance_scale`, `guidance_scale_end` and
+    `temperature` float32, `top_k` int32, `top_p` float32) and gives `image_bytes` [B]
+    string (PNG) and `error` [B] string. A faulty row has a text in `error` and a white
+    picture; its neighbours are as they would be without it. Every input but `prompt`
+    has a default of shape [1], for requests of one row.
 
     Args:
         task: An object with
-            `generate_rows(prompt, negative_prompt, seed, guidance_scale,
-            temperature, top_k, top_p)`, all [B], giving a dict with `images`
-            uint8 [B, H, W, 3], and `generation_defaults`, a value for each parameter.
+            `generate_rows(prompt, negative_prompt, **parameters)`, all [B], with the
+            parameters of `generation/parameters.py`, giving a dict with `images` uint8
+            [B, H, W, 3], and `generation_defaults`, a value for each parameter.
     """
 
     def __init__(self, task: Any):
@@ -65,6 +65,7 @@ def _serving_default(task: Any) -> Any:
         negative_prompt=tf.constant([""]),  # noqa: B008
         seed=default["seed"],
         guidance_scale=default["guidance_scale"],
+        guidance_scale_end=default["guidance_scale_end"],
         temperature=default["temperature"],
         top_k=default["top_k"],
         top_p=default["top_p"],
@@ -75,6 +76,7 @@ def _serving_default(task: Any) -> Any:
                 "negative_prompt": negative_prompt,
                 "seed": seed,
                 "guidance_scale": guidance_scale,
+                "guidance_scale_end": guidance_scale_end,
                 "temperature": temperature,
                 "top_k": top_k,
                 "top_p": top_p,

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_dalle.generation.decoding import generate_image_tokens, write_in_place
+from keras_dalle.generation.cache import write_in_place
+from keras_dalle.generation.conditioning import Prompts
+from keras_dalle.generation.decoding import Known, generate_image_tokens
 from keras_dalle.models.dalle_bart.dalle_bart_backbone import DalleBartBackbone
 
 CODES = 30
@@ -13,17 +15,23 @@ ROWS = 5
 RNG = np.random.default_rng(0)
 MASK = (np.arange(16) < np.array([[2], [5], [9], [16], [3]])).astype("int32")
 NEGATIVE_MASK = np.tile(np.arange(16) < 2, (ROWS, 1)).astype("int32")
-ARGUMENTS = {
+PROMPTS = {
     "token_ids": np.where(MASK, RNG.integers(3, 50, (ROWS, 16)), 1).astype("int32"),
     "padding_mask": MASK,
     "negative_token_ids": np.tile([0, 2] + [1] * 14, (ROWS, 1)).astype("int32"),
     "negative_padding_mask": NEGATIVE_MASK,
+}
+PARAMETERS = {
     "seed": np.array([7, -7, 2**62, 0, 7]),
     "guidance_scale": np.array([10, 1, 3, 0, 10], "float32"),
+    "guidance_scale_end": np.array([-1, 5, -1, 0, -1], "float32"),
     "temperature": np.array([1, 0.7, 1.2, 1, 1], "float32"),
     "top_k": np.array([0, 10, 1, 25, 50], "int32"),
     "top_p": np.array([1, 0.9, 1, 0.5, 1], "float32"),
 }
+
+
+ARGUMENTS = {**PROMPTS, **PARAMETERS}
 
 
 def _backbone(dtype=None):
@@ -33,7 +41,7 @@ def _backbone(dtype=None):
         image_vocabulary_size=CODES + 3,
         num_encoder_layers=1,
         num_decoder_layers=2,
-        num_heads=2,
+        num_heads=4,
         hidden_dim=48,
         encoder_intermediate_dim=40,
         decoder_intermediate_dim=40,
@@ -44,7 +52,7 @@ def _backbone(dtype=None):
     )
 
 
-def _generator(backbone):
+def _generator(backbone, **options):
     specs = {
         name: tf.TensorSpec([None, *x.shape[1:]], x.dtype)
         for name, x in ARGUMENTS.items()
@@ -52,7 +60,11 @@ def _generator(backbone):
 
     @tf.function(input_signature=[specs])
     def generate(arguments):
-        return generate_image_tokens(backbone, codebook_size=CODES, **arguments)
+        prompts = Prompts.of_one_each(*(arguments[name] for name in PROMPTS))
+        parameters = {name: arguments[name] for name in PARAMETERS}
+        return generate_image_tokens(
+            backbone, prompts, parameters, codebook_size=CODES, **options
+        )
 
     return generate
 
@@ -106,7 +118,7 @@ def test_logits_are_the_same_bits_in_any_batch(backbone):
         encoded = backbone.encode(token_ids, mask, row_stable=True)
         logits, _ = backbone.decode_step(
             tf.fill([len(order), 1], 3),
-            0,
+            tf.zeros([len(order), 1], tf.int32),
             backbone.empty_self_attention_cache(len(order)),
             backbone.cross_attention_cache(encoded),
             mask,
@@ -168,8 +180,33 @@ def test_mixed_bfloat16():
     assert tokens.numpy().max() < CODES
 
 
+@pytest.mark.parametrize("window", [1, 2, 5, 16])
+def test_guesses_change_no_token(backbone, together, window):
+    generate = _generator(backbone, window=window)
+    tokens = generate({name: tf.constant(x) for name, x in ARGUMENTS.items()})
+    np.testing.assert_array_equal(tokens, together)
+
+
+@pytest.mark.parametrize("window", [None, 1])
+def test_known_tokens_stay_and_lead_what_follows(backbone, together, window):
+    rng = np.random.default_rng(1)
+    mask = rng.random((ROWS, 16)) < np.array([[0], [0.3], [0.6], [1], [0.5]])
+    mask[4] = np.arange(16) < 9
+    # Row 1 is given its own tokens, the others foreign ones.
+    given = np.where(np.arange(ROWS)[:, None] == 1, together, (together + 7) % CODES)
+    known = Known(tf.constant(given, tf.int32), tf.constant(mask))
+    generate = _generator(backbone, known=known, window=window)
+    tokens = generate({n: tf.constant(x) for n, x in ARGUMENTS.items()}).numpy()
+    np.testing.assert_array_equal(tokens[mask], given[mask])
+    np.testing.assert_array_equal(tokens[:2], together[:2])
+    assert (tokens[4, 9:] != together[4, 9:]).any()
+
+
 def test_write_in_place():
-    new = np.arange(12.0, dtype="float32").reshape(2, 3, 1, 2)
-    written = write_in_place(tf.zeros((2, 3, 5, 2)), tf.constant(new), tf.constant(4))
-    np.testing.assert_array_equal(written[:, :, 4:], new)
-    assert not written[:, :, :4].numpy().any()
+    new = np.arange(24.0, dtype="float32").reshape(2, 2, 3, 2)
+    positions = tf.constant([[3, 4], [0, 1]])
+    written = write_in_place(tf.zeros((2, 3, 5, 2)), tf.constant(new), positions)
+    expected = np.zeros((2, 3, 5, 2))
+    expected[0, :, 3:] = new[0].swapaxes(0, 1)
+    expected[1, :, :2] = new[1].swapaxes(0, 1)
+    np.testing.assert_array_equal(written, expected)

@@ -14,14 +14,13 @@ def test_tokens_behind_the_first_end_are_padding():
 
 def test_the_end_is_not_drawn_early():
     end_token = EndToken(2, 0, min_length=3)
-    logits = tf.ones((2, 4))
     # Two tokens and the start token make three.
-    for position, forbidden in ((0, True), (2, True), (3, False)):
-        ours = end_token.forbid(logits, tf.constant(position)).numpy()
-        assert np.isneginf(ours[:, 2]).all() == forbidden
-        assert (np.delete(ours, 2, axis=1) == 1).all()
+    ours = end_token.forbid(tf.ones((1, 3, 4)), tf.constant([[0, 2, 3]])).numpy()
+    assert np.isneginf(ours[0, :, 2]).tolist() == [True, True, False]
+    assert (np.delete(ours, 2, axis=2) == 1).all()
 
 
 def test_no_minimum_length_forbids_nothing():
-    logits = tf.ones((1, 3))
-    np.testing.assert_array_equal(EndToken(1, 1).forbid(logits, tf.constant(0)), logits)
+    logits = tf.ones((1, 1, 3))
+    ours = EndToken(1, 1).forbid(logits, tf.constant([[0]]))
+    np.testing.assert_array_equal(ours, logits)

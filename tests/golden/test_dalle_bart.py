@@ -22,7 +22,9 @@ from keras_dalle.converters.dalle_bart import (
 )
 from keras_dalle.converters.flax import open_flax_msgpack
 from keras_dalle.converters.mapping import tensor_names
-from keras_dalle.generation.decoding import generate_image_tokens, write_in_place
+from keras_dalle.generation.cache import write_in_place
+from keras_dalle.generation.conditioning import Prompts
+from keras_dalle.generation.decoding import generate_image_tokens
 from keras_dalle.generation.end_token import EndToken
 from keras_dalle.utils.files import read_json
 from tests.golden.golden_data import assert_as_exact_as, cases, check_found, load_npz
@@ -152,8 +154,9 @@ def _cached_logits(model, golden):
 
     @tf.function
     def step(token_ids, position, cache):
+        positions = tf.fill(tf.shape(token_ids), position)
         return model.decode_step(
-            token_ids, position, cache, cross_cache, mask, write=write_in_place
+            token_ids, positions, cache, cross_cache, mask, write=write_in_place
         )
 
     logits_TBV = []
@@ -276,13 +279,16 @@ def _generator(backbone, golden, end_token):
     def generate(guidance_scale):
         return generate_image_tokens(
             backbone,
-            *(tf.constant(golden[name]) for name in GENERATION_INPUTS),
+            Prompts.of_one_each(*(golden[name] for name in GENERATION_INPUTS)),
+            {
+                "seed": tf.range(rows, dtype=tf.int64),
+                "guidance_scale": tf.fill([rows], guidance_scale),
+                "guidance_scale_end": -tf.ones(rows),
+                "temperature": tf.ones(rows),
+                "top_k": tf.ones(rows, tf.int32),
+                "top_p": tf.ones(rows),
+            },
             codebook_size=backbone.image_vocabulary_size + 1,
-            seed=tf.range(rows, dtype=tf.int64),
-            guidance_scale=tf.fill([rows], guidance_scale),
-            temperature=tf.ones(rows),
-            top_k=tf.ones(rows, tf.int32),
-            top_p=tf.ones(rows),
             end_token=end_token,
         )
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_dalle.layers.attention import Attention, write_slice
+from keras_dalle.layers.attention import Attention, write_everywhere
 
 RNG = np.random.default_rng(0)
 
@@ -80,9 +80,13 @@ def test_config():
     assert again.get_config() == attention.get_config()
 
 
-def test_write_slice():
-    cache = tf.zeros((1, 2, 5, 3))
-    new = tf.ones((1, 2, 2, 3))
-    written = write_slice(cache, new, 2).numpy()
-    assert written[:, :, 2:4].min() == 1
-    assert written.sum() == new.numpy().sum()
+def test_write_everywhere():
+    cache = -tf.ones((2, 3, 5, 4))
+    new = np.random.default_rng(0).random((2, 2, 3, 4)).astype("float32")
+    positions = np.array([[2, 3], [4, 0]])
+    written = write_everywhere(cache, tf.constant(new), positions).numpy()
+    expected = cache.numpy().copy()
+    for row in range(2):
+        for place, entry in zip(positions[row], new[row], strict=True):
+            expected[row, :, place] = entry
+    np.testing.assert_array_equal(written, expected)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_dalle.generation.decoding import write_in_place
-from keras_dalle.layers.attention import write_slice
+from keras_dalle.generation.cache import write_in_place
+from keras_dalle.layers.attention import write_everywhere
 from keras_dalle.models.dalle_bart.dalle_bart_backbone import DalleBartBackbone
 
 CONFIG = {
@@ -138,10 +138,12 @@ def _steps(backbone, inputs, write, step_length=1):
     cross_cache = backbone.cross_attention_cache(encoded)
     cache = backbone.empty_self_attention_cache(len(mask))
     logits = []
-    for position in range(0, inputs["decoder_token_ids"].shape[1], step_length):
+    token_ids = inputs["decoder_token_ids"]
+    positions = np.broadcast_to(np.arange(token_ids.shape[1]), token_ids.shape)
+    for start in range(0, token_ids.shape[1], step_length):
         step_logits, cache = backbone.decode_step(
-            inputs["decoder_token_ids"][:, position : position + step_length],
-            position,
+            token_ids[:, start : start + step_length],
+            positions[:, start : start + step_length],
             cache,
             cross_cache,
             mask,
@@ -152,7 +154,7 @@ def _steps(backbone, inputs, write, step_length=1):
 
 
 @pytest.mark.parametrize(
-    ("write", "step_length"), [(write_in_place, 1), (write_slice, 3)]
+    ("write", "step_length"), [(write_in_place, 1), (write_everywhere, 3)]
 )
 def test_cached_equals_uncached(backbone, write, step_length):
     cached = _steps(backbone, INPUTS, write, step_length)

@@ -140,6 +140,7 @@ def test_saved_model_normalizes(task, tmp_path):
         "temperature": np.ones(3, np.float32),
         "top_k": np.full(3, 50, np.int32),
         "top_p": np.ones(3, np.float32),
+        "guidance_scale_end": -np.ones(3, np.float32),
     }
     feeds = {signature.inputs[name].name: array for name, array in rows.items()}
     images, errors = session.run(

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from keras_dalle.layers.attention import write_slice
+from keras_dalle.layers.attention import write_everywhere
 from tests.strategies import (
     IMAGE_LENGTH,
     TEXT_LENGTH,
@@ -43,7 +43,12 @@ def test_cached_equals_uncached_for_any_split(variant, lengths, cuts):
     pieces = []
     for part in np.split(np.arange(IMAGE_LENGTH), sorted(cuts)):
         logits, cache = backbone.decode_step(
-            token_ids[:, part], part[0], cache, cross_cache, mask, write=write_slice
+            token_ids[:, part],
+            np.broadcast_to(part, token_ids[:, part].shape),
+            cache,
+            cross_cache,
+            mask,
+            write=write_everywhere,
         )
         pieces.append(logits)
     expected = backbone(inputs)["logits"].numpy()

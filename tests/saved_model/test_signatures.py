@@ -13,6 +13,7 @@ GOOD_ROW = {
     "temperature": 1.0,
     "top_k": 50,
     "top_p": 1.0,
+    "guidance_scale_end": -1.0,
 }
 DTYPES = {
     "prompt": tf.string,
@@ -22,6 +23,7 @@ DTYPES = {
     "temperature": tf.float32,
     "top_k": tf.int32,
     "top_p": tf.float32,
+    "guidance_scale_end": tf.float32,
 }
 
 

@@ -29,7 +29,7 @@ def exported(task, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(exported):
-    server = PredictionServer(exported.parent, port=0)
+    server = PredictionServer(exported.parent, port=0, rest_api_port=None)
     server.start()
     with PredictionClient(f"127.0.0.1:{server.port}") as client:
         yield client

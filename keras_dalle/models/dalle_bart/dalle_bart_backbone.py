@@ -1,7 +1,8 @@
 """The sequence-to-sequence transformer of DALL·E mini and DALL·E Mega."""
 
 # B batch, S text tokens, T image tokens, D width, V image vocabulary + 1,
-# L image length, N heads, H head width, G tiles, R rows of a tile
+# L cache length, N heads, H head width, R decoder rows, W tokens of a row,
+# Q queries of a row, M matrix rows
 
 import math
 
@@ -10,10 +11,11 @@ from keras import ops
 from keras_hub.layers import PositionEmbedding
 from keras_hub.models import Backbone
 
-from keras_dalle.layers.attention import write_slice
+from keras_dalle.layers.attention import write_everywhere
+from keras_dalle.layers.attention_parts import MASKED_LOGIT
 from keras_dalle.layers.embedding import Embedding
 from keras_dalle.layers.norms import SCALED
-from keras_dalle.layers.row_stable import Dense, RowTiles
+from keras_dalle.layers.row_stable import Dense, RowMatrix
 from keras_dalle.layers.transformer import (
     ImageDecoderLayer,
     TextEncoderLayer,
@@ -303,21 +305,21 @@ class DalleBartBackbone(FromOriginalCheckpoint, Backbone):
             x_BSD = layer(x_BSD, padding_mask, row_stable=row_stable)
         return self.encoder_final_norm(x_BSD)
 
-    def _embed_image(self, token_ids, position=0):
+    def _embed_image(self, token_ids, positions=None):
         return self._embed(
             self.image_token_embedding,
             self.image_position_embedding,
             token_ids,
-            position,
+            positions,
         )
 
-    def _embed(self, tokens, positions, token_ids, position=0):
+    def _embed(self, tokens, position_embedding, token_ids, positions=None):
         x_BTD = tokens(token_ids)
         if self._embedding_scale is not None:
             x_BTD = x_BTD * self._embedding_scale
-        if positions is None:
+        if position_embedding is None:
             return x_BTD
-        return x_BTD + positions(x_BTD, start_index=position)
+        return x_BTD + position_embedding(x_BTD, positions=positions)
 
     def empty_self_attention_cache(self, batch_size):
         """A cache for `decode_step` before the first token.
@@ -326,7 +328,8 @@ class DalleBartBackbone(FromOriginalCheckpoint, Backbone):
             batch_size: B, an int or a scalar tensor.
 
         Returns:
-            One pair (keys, values) of zeros `[B, N, L, H]` a decoder layer.
+            One pair (keys, values) of zeros `[B, N, L, H]` a decoder layer, L the
+            image length.
         """
         shape = (
             batch_size,
@@ -356,34 +359,39 @@ class DalleBartBackbone(FromOriginalCheckpoint, Backbone):
     def decode_step(
         self,
         token_ids,
-        position,
+        positions,
         self_attention_cache,
         cross_attention_cache,
         encoder_padding_mask,
-        write=write_slice,
+        write=write_everywhere,
     ):
         """Predicts the tokens after some image tokens, given their predecessors.
 
         Args:
-            token_ids: int `[B, T]`, usually T = 1: consecutive decoder inputs.
-            position: scalar int, the position of the first of them.
-            self_attention_cache: as of `empty_self_attention_cache`, filled up to
-                `position`.
+            token_ids: int `[R, W]`: a few decoder inputs of each row.
+            positions: int `[R, W]`, their positions, consecutive in a row.
+            self_attention_cache: one pair (keys, values) of `[R, N, L, H]` a layer,
+                filled before a row's first position; L is above every position.
             cross_attention_cache: from `cross_attention_cache`.
-            encoder_padding_mask: `[B, S]`, 1 for real tokens.
-            write: how a cache is written, `write(cache, new, position)`.
+            encoder_padding_mask: `[R, S]`, 1 for real tokens.
+            write: how a cache is written, `write(cache, new, positions)`.
 
         Returns:
-            `(logits [B, T, V], self_attention_cache)`. A row's logits are the same
-            bits in any batch.
+            `(logits [R, W, V], self_attention_cache)`. A row's logits are the same
+            bits in any batch of at most 96 tokens, see `keras_dalle.layers.row_stable`.
         """
-        batch_size, length = ops.shape(token_ids)
-        query_T = position + ops.arange(length)
-        self_mask = query_T[:, None] >= ops.arange(self.image_length)[None, :]
-        masks = self_mask, padding_mask_to_attention_mask(encoder_padding_mask)
-        tiles = RowTiles(batch_size, length)
-        x_GRD = tiles.split(self._embed_image(token_ids, position))
-        x_GRD = self.image_embedding_norm(x_GRD)
+        num_rows, length = ops.shape(token_ids)
+        positions = ops.cast(positions, "int32")
+        rows = RowMatrix(num_rows, length)
+        x_MD = self.image_embedding_norm(
+            rows.join(self._embed_image(token_ids, positions))
+        )
+        positions = positions, rows.pad_queries(positions)
+        index_L = ops.arange(ops.shape(self_attention_cache[0][0])[2])
+        mask_biases = (
+            _mask_bias(positions[1][:, None, :, None] >= index_L),
+            _mask_bias(padding_mask_to_attention_mask(encoder_padding_mask)),
+        )
         updated = []
         for layer, self_cache, cross_cache in zip(
             self.decoder_layers,
@@ -391,12 +399,11 @@ class DalleBartBackbone(FromOriginalCheckpoint, Backbone):
             cross_attention_cache,
             strict=True,
         ):
-            x_GRD, self_cache = layer.decode_step(
-                x_GRD, tiles, position, self_cache, cross_cache, masks, write
+            x_MD, self_cache = layer.decode_step(
+                x_MD, rows, positions, self_cache, cross_cache, mask_biases, write
             )
             updated.append(self_cache)
-        logits_GRV = self.image_head(self.decoder_final_norm(x_GRD), row_stable=True)
-        return tiles.join(logits_GRV), updated
+        return rows.split(self.image_head(self.decoder_final_norm(x_MD))), updated
 
     @classmethod
     def from_original(cls, directory, load_weights=True, **kwargs):
@@ -435,6 +442,11 @@ class DalleBartBackbone(FromOriginalCheckpoint, Backbone):
 
 def _initializer(init_std):
     return keras.initializers.RandomNormal(stddev=init_std)
+
+
+def _mask_bias(mask):
+    """What attention adds to its logits: float32, 0 where `mask` is true."""
+    return ops.where(mask, 0.0, MASKED_LOGIT)
 
 
 def _position_embedding(variant, length, init_std, dtype, name):

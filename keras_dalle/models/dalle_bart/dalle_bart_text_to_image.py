@@ -9,12 +9,15 @@ import keras_hub
 import numpy as np
 import tensorflow as tf
 
-from keras_dalle.generation.decoding import generate_image_tokens
+from keras_dalle.generation import scoring, streaming
+from keras_dalle.generation.conditioning import Prompts
+from keras_dalle.generation.decoding import Known, generate_image_tokens
+from keras_dalle.generation.given_images import given_tokens
 from keras_dalle.generation.parameters import (
     PARAMETERS,
     defaults_of,
-    replace_faulty_rows,
 )
+from keras_dalle.generation.rows import prompts_of, rows_of
 from keras_dalle.layers.blank_caption import BlankCaptionDropout
 from keras_dalle.layers.shift_right import ShiftRight
 from keras_dalle.layers.token_noise import TokenNoise
@@ -26,8 +29,9 @@ from keras_dalle.models.dalle_bart.dalle_bart_text_to_image_preprocessor import 
 from keras_dalle.models.dalle_bart.token_accuracy import TokenAccuracy
 from keras_dalle.models.original_checkpoints import FromOriginalCheckpoint
 from keras_dalle.models.vqgan.vqgan_backbone import VQGANBackbone
+from keras_dalle.optimizers.adamw import AdamW
 
-_MAX_ROWS_AT_ONCE = 64
+_MAX_ROWS_AT_ONCE = 48
 
 
 @keras.saving.register_keras_serializable(package="keras_dalle")
@@ -141,7 +145,8 @@ class DalleBartTextToImage(FromOriginalCheckpoint, keras_hub.models.TextToImage)
         """Configures training.
 
         Args:
-            optimizer: `"auto"` is AdamW at 1e-4; else as `keras.Model.compile`.
+            optimizer: `"auto"` is `keras_dalle.optimizers.adamw.AdamW(1e-4)`, Keras's
+                with fewer passes over memory; else as `keras.Model.compile`.
             loss: `"auto"` is the mean cross-entropy over all image positions, as the
                 original trains.
             metrics: `"auto"` is accuracy a token and perplexity.
@@ -150,7 +155,7 @@ class DalleBartTextToImage(FromOriginalCheckpoint, keras_hub.models.TextToImage)
             **kwargs: as `keras.Model.compile`.
         """
         if optimizer == "auto":
-            optimizer = keras.optimizers.AdamW(1e-4)
+            optimizer = AdamW(1e-4)
         if loss == "auto":
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         if metrics == "auto":
@@ -192,9 +197,13 @@ class DalleBartTextToImage(FromOriginalCheckpoint, keras_hub.models.TextToImage)
         num_images=1,
         guidance_scale=None,
         temperature=None,
+        guidance_scale_end=None,
         top_k=None,
         top_p=None,
         seed=None,
+        image=None,
+        mask=None,
+        return_tokens=False,
     ):
         """Draws pictures.
 
@@ -209,51 +218,113 @@ class DalleBartTextToImage(FromOriginalCheckpoint, keras_hub.models.TextToImage)
             guidance_scale: float, or one a prompt. How far the prompt leads away from
                 the negative or blank one; 1 is off.
             temperature: float, or one a prompt. Above 1 is more varied.
+            guidance_scale_end: float, or one a prompt. The guidance scale at the last
+                image token, reached along a line from `guidance_scale`; -1 keeps it.
             top_k: int, or one a prompt. Draws among the k likeliest tokens; 0 is off.
             top_p: float, or one a prompt. Draws among the likeliest tokens that reach
                 this probability together; 1 is off.
             seed: int, or one a prompt. `None` draws one at random.
+            image: uint8 [H, W, 3] of any size, or one a prompt: a picture of which only
+                what `mask` says is drawn. Its middle square is resized to the model's
+                size; what stays is as the VQGAN shows it.
+            mask: [H, W], or one a prompt, as the image: true or above 0 where to draw.
+                A token is drawn if any of its pixels is masked. Drawing goes from the
+                top left to the bottom right and sees only what is before it.
+            return_tokens: bool. Whether the pictures come with their image tokens.
 
         Returns:
             uint8 [H, W, 3] for a string, [B, H, W, 3] for B prompts; with `num_images`
-            N above 1, [N, H, W, 3] and [B, N, H, W, 3].
+            N above 1, [N, H, W, 3] and [B, N, H, W, 3]. With `return_tokens`, a
+            dictionary of these `images` and, with T in place of H, W, 3, of int32
+            `image_tokens`.
 
         Raises:
             ValueError: a parameter is out of its range, or the model has no VQGAN.
         """
         if num_images < 1:
             raise ValueError(f"`num_images` (={num_images}) must be at least 1.")
-        prompts, negative_prompts, is_scalar = _prompts_of(inputs)
         parameters = {
-            "seed": secrets.randbits(31) if seed is None else seed,
             "guidance_scale": guidance_scale,
+            "guidance_scale_end": guidance_scale_end,
             "temperature": temperature,
             "top_k": top_k,
             "top_p": top_p,
+            "seed": seed,
         }
+        rows, is_scalar = self._rows(inputs, parameters, num_images, image, mask)
+        drawn = self._generate_in_batches(rows)
+        if num_images > 1:
+            drawn = {
+                k: x.reshape(-1, num_images, *x.shape[1:]) for k, x in drawn.items()
+            }
+        if is_scalar:
+            drawn = {k: x[0] for k, x in drawn.items()}
+        return drawn if return_tokens else drawn["images"]
+
+    def _rows(self, inputs, parameters, num_images=1, image=None, mask=None):
+        """Arguments of the generate function, one row a picture; if there is no B."""
+        prompts, negative_prompts, is_scalar = prompts_of(inputs)
         given = {name: x for name, x in parameters.items() if x is not None}
-        rows = _rows_of(
+        given.setdefault("seed", secrets.randbits(31))
+        rows = rows_of(
             prompts,
             negative_prompts,
             num_images,
             {**self.generation_defaults, **given},
         )
-        images = self._generate_in_batches(rows)
-        if num_images > 1:
-            images = images.reshape(-1, num_images, *images.shape[1:])
-        return images[0] if is_scalar else images
+        known = given_tokens(self, image, mask, len(prompts))
+        rows |= {k: np.repeat(x, num_images, axis=0) for k, x in known.items()}
+        return rows, is_scalar
+
+    def generate_stream(
+        self, inputs, *, every=None, image=None, mask=None, **parameters
+    ):
+        """Draws pictures and shows them while they are drawn.
+
+        What is not drawn yet continues the row of tokens above it downwards. The last
+        pictures are those of `generate`.
+
+        Args:
+            inputs: as of `generate`, at most 48 prompts.
+            every: tokens from one picture to the next; default: a fourth of them.
+            image, mask: as of `generate`.
+            **parameters: `seed`, `guidance_scale`, ... as of `generate`.
+
+        Yields:
+            uint8 [H, W, 3] for a string, [B, H, W, 3] for B prompts.
+
+        Raises:
+            ValueError: as `generate`, or `every` is below 1, or there are too many
+                prompts, or there is no such parameter.
+        """
+        unknown = sorted(set(parameters) - {p.name for p in PARAMETERS})
+        if unknown:
+            raise ValueError(f"There is no parameter {', '.join(unknown)}.")
+        self._require_vqgan("Generation")
+        rows, is_scalar = self._rows(inputs, parameters, image=image, mask=mask)
+        if len(rows["prompt"]) > _MAX_ROWS_AT_ONCE:
+            raise ValueError(
+                f"At most {_MAX_ROWS_AT_ONCE} pictures are drawn in one stream. "
+                f"Received: {len(rows['prompt'])} prompts. Draw them in parts."
+            )
+        for images in streaming.stream_images(self, rows, every):
+            yield images[0] if is_scalar else images
 
     def _generate_in_batches(self, rows):
         generate_rows = self.make_generate_function()
         count = len(rows["prompt"])
         batches = [
-            generate_rows(
-                **{name: x[i : i + _MAX_ROWS_AT_ONCE] for name, x in rows.items()}
-            )["images"].numpy()
+            generate_rows(*(x[i : i + _MAX_ROWS_AT_ONCE] for x in rows.values()))
             for i in range(0, count, _MAX_ROWS_AT_ONCE)
         ]
         size = self._require_vqgan("Generation").image_size
-        return np.concatenate([np.zeros((0, size, size, 3), np.uint8), *batches])
+        empty = {
+            "images": np.zeros((0, size, size, 3), np.uint8),
+            "image_tokens": np.zeros((0, self.backbone.image_length), np.int32),
+        }
+        return {
+            k: np.concatenate([x, *(b[k] for b in batches)]) for k, x in empty.items()
+        }
 
     def make_generate_function(self):
         """`generate_rows` as one graph for every batch size."""
@@ -261,57 +332,95 @@ class DalleBartTextToImage(FromOriginalCheckpoint, keras_hub.models.TextToImage)
             text = tf.TensorSpec([None], tf.string)
             signature = [text, text]
             signature += [tf.TensorSpec([None], p.dtype) for p in PARAMETERS]
+            length = self.backbone.image_length
+            signature += [tf.TensorSpec([None, length], x) for x in (tf.int32, tf.bool)]
+            names = [p.name for p in PARAMETERS]
+
+            def generate_rows(prompt, negative_prompt, *others):
+                parameters = dict(zip(names, others[:-2], strict=True))
+                known = Known(*others[-2:])
+                return self.generate_rows(prompt, negative_prompt, known, **parameters)
+
             self.generate_function = tf.function(
-                self.generate_rows, input_signature=signature
+                generate_rows, input_signature=signature
             )
         return self.generate_function
 
-    def generate_rows(
-        self,
-        prompt,
-        negative_prompt,
-        seed,
-        guidance_scale,
-        temperature,
-        top_k,
-        top_p,
-    ):
+    def generate_rows(self, prompt, negative_prompt, known=None, **parameters):
         """What `generate` and the SavedModel run, on tensors of shape [B].
 
         Args:
             prompt, negative_prompt: string [B].
-            seed: int64 [B].
-            guidance_scale, temperature, top_p: float32 [B].
-            top_k: int32 [B].
+            known: a `keras_dalle.generation.decoding.Known`, the tokens that are given;
+                `None` for none.
+            **parameters: [B] each, all of `keras_dalle.generation.parameters`.
 
         Returns:
             A dictionary: `images` uint8 [B, H, W, 3] and `image_tokens` int32 [B, T].
         """
         vqgan = self._require_vqgan("Generation")
-        positive = self.preprocessor.generate_preprocess(prompt)
-        negative = self.preprocessor.negative_preprocess(negative_prompt)
         tokens_BT = generate_image_tokens(
             self.backbone,
+            self.tokenized_prompts(prompt, negative_prompt),
+            parameters,
+            codebook_size=vqgan.codebook_size,
+            known=known,
+        )
+        images_BHWC = streaming.decode_one_by_one(vqgan, tokens_BT)
+        return {"images": images_BHWC, "image_tokens": tokens_BT}
+
+    def tokenized_prompts(self, prompt, negative_prompt):
+        """What leads the decoder, from string [B] both."""
+        positive = self.preprocessor.generate_preprocess(prompt)
+        negative = self.preprocessor.negative_preprocess(negative_prompt)
+        return Prompts.of_one_each(
             positive["encoder_token_ids"],
             positive["encoder_padding_mask"],
             negative["encoder_token_ids"],
             negative["encoder_padding_mask"],
-            codebook_size=vqgan.codebook_size,
-            seed=seed,
-            guidance_scale=guidance_scale,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
         )
-        # Row by row: a convolution over a batch adds up in another order than over one
-        # picture, and a pixel could then depend on the neighbours.
-        size = vqgan.image_size
-        images_BHWC = tf.map_fn(
-            lambda tokens_T: vqgan.decode_images(tokens_T[None])[0],
-            tokens_BT,
-            fn_output_signature=tf.TensorSpec([size, size, 3], tf.uint8),
-        )
-        return {"images": images_BHWC, "image_tokens": tokens_BT}
+
+    def score(self, inputs, *, scoring_mode="log_likelihood", per_token=False):
+        """How likely pictures are for prompts.
+
+        Probabilities are over the VQGAN's codes, without guidance or temperature. A
+        picture's score depends on its own prompt alone: it is the same in any batch.
+
+        Args:
+            inputs: a dictionary with `prompts`, one text for all pictures or one a
+                picture, and either `images` uint8 [B, H, W, 3] or `image_tokens` int
+                [B, T], such as `generate(..., return_tokens=True)` gives. Pictures go
+                through the VQGAN, which loses some of them.
+            scoring_mode: `"log_likelihood"` is log p(picture | prompt), the natural
+                logarithm; `"pmi"`, pointwise mutual information, is log p(picture |
+                prompt) - log p(picture | blank prompt): how much the prompt speaks for
+                the picture.
+            per_token: bool. Whether the image tokens' scores are returned one by one,
+                not their sum.
+
+        Returns:
+            float32 [B], or [B, T] with `per_token`.
+
+        Raises:
+            ValueError: a wrong shape, type or token, or the model has no VQGAN.
+        """
+        self._require_vqgan("Scoring")
+        return scoring.score_in_batches(self, inputs, scoring_mode, per_token)
+
+    def score_rows(self, prompt, image_tokens, scoring_mode="log_likelihood"):
+        """What `score` runs, on tensors.
+
+        Args:
+            prompt: string [B].
+            image_tokens: int32 [B, T], each in [0, codebook_size).
+            scoring_mode: as of `score`.
+
+        Returns:
+            A dictionary: the sum over all image tokens, float32 [B], by the name of
+            the mode, and `per_token` float32 [B, T].
+        """
+        self._require_vqgan("Scoring")
+        return scoring.score_rows(self, prompt, image_tokens, scoring_mode)
 
     def _require_vqgan(self, purpose):
         if self.vqgan is None:
@@ -403,53 +512,3 @@ def _has_accelerator():
         device.device_type in ("GPU", "TPU")
         for device in tf.config.list_physical_devices()
     )
-
-
-def _prompts_of(inputs):
-    """Prompts, negative prompts, and whether there is one prompt without a batch."""
-    if not isinstance(inputs, dict):
-        inputs = {"prompts": inputs}
-    unknown = sorted(set(inputs) - {"prompts", "negative_prompts"})
-    if unknown or "prompts" not in inputs:
-        raise ValueError(
-            "`inputs` must be a string, a list of strings, or a dictionary with "
-            f"`prompts` and, if wanted, `negative_prompts`. Received: {sorted(inputs)}."
-        )
-    prompts = inputs["prompts"]
-    is_scalar = np.ndim(prompts) == 0
-    return (
-        [prompts] if is_scalar else prompts,
-        inputs.get("negative_prompts", ""),
-        is_scalar,
-    )
-
-
-def _rows_of(prompts, negative_prompts, num_images, parameters):
-    """One row a picture: tensors [B * num_images] by name, their rules checked."""
-    count = len(prompts)
-
-    def repeated(name, values, dtype):
-        values_B = np.array(values, dtype=object if dtype == tf.string else None)
-        if dtype.is_integer and not np.all(np.abs(values_B) <= dtype.max):
-            raise ValueError(f"`{name}` must fit {dtype.name}. Received: {values!r}.")
-        if values_B.ndim and len(values_B) != count:
-            raise ValueError(
-                f"`{name}` must be one value, or one a prompt (={count}). Received: "
-                f"{len(values_B)} values."
-            )
-        values_B = np.broadcast_to(values_B, [count])
-        return tf.constant(np.repeat(values_B, num_images), dtype)
-
-    rows = {
-        "prompt": repeated("prompts", prompts, tf.string),
-        "negative_prompt": repeated("negative_prompts", negative_prompts, tf.string),
-    }
-    for parameter in PARAMETERS:
-        value = parameters[parameter.name]
-        rows[parameter.name] = repeated(parameter.name, value, parameter.dtype)
-    rows["seed"] += np.tile(np.arange(num_images), count)
-    rows, faults_B = replace_faulty_rows(rows)
-    faults = [fault.decode() for fault in faults_B.numpy() if fault]
-    if faults:
-        raise ValueError(faults[0])
-    return rows

@@ -1,0 +1,117 @@
+"""Pictures that are given to generation: any size in, tokens and what stays out."""
+
+# B pictures, H height, W width, G tokens along a side, T = G * G image tokens
+
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+
+def square(image_HWC: np.ndarray, size: int) -> np.ndarray:
+    """The middle square of a picture, resized.
+
+    Args:
+        image_HWC: uint8 [H, W, 3].
+        size: of the result.
+
+    Returns:
+        uint8 [size, size, 3].
+
+    Raises:
+        ValueError: the shape or dtype is another.
+    """
+    image_HWC = np.asarray(image_HWC)
+    shape, dtype = image_HWC.shape, image_HWC.dtype
+    if image_HWC.ndim != 3 or shape[2] != 3 or not image_HWC.size or dtype != np.uint8:
+        raise ValueError(
+            f"`image` must be uint8 [H, W, 3]. Received: {dtype} {shape}. Convert it, "
+            'e.g. with `np.asarray(PIL.Image.open(path).convert("RGB"))`.'
+        )
+    middle = _middle_square(image_HWC)
+    if len(middle) == size:
+        return middle
+    resized = Image.fromarray(middle).resize((size, size), Image.Resampling.LANCZOS)
+    return np.asarray(resized)
+
+
+def open_tokens(mask_HW: np.ndarray, grid: int) -> np.ndarray:
+    """Which tokens a mask asks to draw: those with a masked pixel in their cell.
+
+    Args:
+        mask_HW: [H, W], true or above 0 where to draw; cropped as `square` crops.
+        grid: G.
+
+    Returns:
+        bool [G * G].
+
+    Raises:
+        ValueError: the mask has no two dimensions.
+    """
+    mask_HW = np.asarray(mask_HW)
+    if mask_HW.ndim != 2 or not mask_HW.size:
+        raise ValueError(
+            "`mask` must be [H, W], above 0 where to draw. Received: "
+            f"{list(mask_HW.shape)}."
+        )
+    middle = _middle_square(mask_HW)
+    is_open_GG = np.zeros((grid, grid), bool)
+    rows, columns = np.nonzero(middle > 0)
+    is_open_GG[rows * grid // len(middle), columns * grid // len(middle)] = True
+    return is_open_GG.reshape(-1)
+
+
+def _middle_square(pixels):
+    height, width = pixels.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return np.ascontiguousarray(pixels[top : top + side, left : left + side])
+
+
+def given_tokens(task: Any, image: Any, mask: Any, count: int) -> dict[str, np.ndarray]:
+    """The tokens that are given for `count` pictures, and which of them stay.
+
+    Args:
+        task: a `DalleBartTextToImage`.
+        image: `None`, or uint8 [H, W, 3] for all pictures, or a list of such.
+        mask: `None`, or [H, W], or a list of such: where to draw anew.
+        count: B.
+
+    Returns:
+        `known_tokens` int32 [B, T] and `known_mask` bool [B, T].
+
+    Raises:
+        ValueError: one is given without the other, or has another form or number.
+    """
+    length = task.backbone.image_length
+    if (image is None) != (mask is None):
+        raise ValueError(
+            "`image` and `mask` need each other: the mask says where to draw. Received "
+            f"only `{'mask' if image is None else 'image'}`."
+        )
+    if image is None:
+        return {
+            "known_tokens": np.zeros((count, length), np.int32),
+            "known_mask": np.zeros((count, length), bool),
+        }
+    size, grid = task.vqgan.image_size, int(length**0.5)
+    images = [square(one, size) for one in _one_each("image", image, 3, count)]
+    open_BT = [open_tokens(one, grid) for one in _one_each("mask", mask, 2, count)]
+    # One by one: the tokens of a picture must not depend on its neighbours.
+    tokens = [np.asarray(task.vqgan.encode_images(one[None]))[0] for one in images]
+    return {
+        "known_tokens": np.array(tokens, np.int32).reshape(count, length),
+        "known_mask": ~np.array(open_BT, bool).reshape(count, length),
+    }
+
+
+def _one_each(name, values, rank, count):
+    """One array for all pictures, or one a picture."""
+    if np.ndim(values) == rank:
+        return [values] * count
+    if len(values) != count:
+        raise ValueError(
+            f"`{name}` must be one for all, or one a picture (={count}). Received: "
+            f"{len(values)}."
+        )
+    return list(values)

@@ -1,0 +1,88 @@
+"""Pictures while they are drawn."""
+
+# B pictures, T image tokens, G tokens along a side, H height, W width
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_dalle.generation.decoding import ImageTokenDecoder, Known
+from keras_dalle.generation.parameters import PARAMETERS
+
+
+def decode_one_by_one(vqgan: Any, tokens_BT: tf.Tensor) -> tf.Tensor:
+    """Pictures uint8 [B, H, W, 3] of image tokens, each decoded on its own.
+
+    A convolution over a batch adds up in another order than over one picture, and a
+    pixel could then depend on the neighbours.
+    """
+    size = vqgan.image_size
+    return tf.map_fn(
+        lambda tokens_T: vqgan.decode_images(tokens_T[None])[0],
+        tokens_BT,
+        fn_output_signature=tf.TensorSpec([size, size, 3], tf.uint8),
+    )
+
+
+def continued(tokens_BT: tf.Tensor, position_B: tf.Tensor) -> tf.Tensor:
+    """Tokens of which those from `position_B` on continue what is above them.
+
+    Args:
+        tokens_BT: int32, T a square number.
+        position_B: int32, how many are final.
+
+    Returns:
+        int32 [B, T]; within the first row of tokens the last one is repeated.
+    """
+    length = tokens_BT.shape[1]
+    side = int(length**0.5)
+    index_T = tf.range(length)
+    beyond_BT = tf.maximum(index_T - position_B[:, None] + 1, 0)
+    source_BT = index_T - -(-beyond_BT // side) * side
+    last_B1 = tf.maximum(position_B[:, None] - 1, 0)
+    source_BT = tf.where(source_BT < 0, last_B1, source_BT)
+    return tf.gather(tokens_BT, source_BT, batch_dims=1)
+
+
+def stream_images(
+    task: Any, rows: dict[str, Any], every: int | None = None
+) -> Iterator[np.ndarray]:
+    """What `DalleBartTextToImage.generate_stream` does, which describes it."""
+    length = task.backbone.image_length
+    every = max(length // 4, 1) if every is None else every
+    if every < 1:
+        raise ValueError(f"`every` (={every}) must be at least 1.")
+    start, advance = _graph_of(task)
+    parameters = {p.name: tf.constant(rows[p.name]) for p in PARAMETERS}
+    known = Known(tf.constant(rows["known_tokens"]), tf.constant(rows["known_mask"]))
+    conditioning, state = start(rows["prompt"], rows["negative_prompt"], known)
+    for until in [*range(every, length, every), length]:
+        state = advance(conditioning, state, parameters, tf.constant(until))
+        tokens_BT = continued(state.sequence_BL[:, 1:], state.position_B)
+        # Eagerly: in a graph of its own TensorFlow fuses operations that it does not
+        # fuse in that of `generate`, and now and then a pixel is another.
+        yield decode_one_by_one(task.vqgan, tokens_BT).numpy()
+
+
+def _graph_of(task):
+    """The functions of a stream, made once a task."""
+    # Past Keras's `__setattr__`, which would track them as a model's part.
+    if "_stream_functions" not in task.__dict__:
+        task.__dict__["_stream_functions"] = _make_functions(task)
+    return task.__dict__["_stream_functions"]
+
+
+def _make_functions(task):
+    decoder = ImageTokenDecoder(task.backbone, task.vqgan.codebook_size)
+
+    @tf.function(reduce_retracing=True)
+    def start(prompt, negative_prompt, known):
+        return decoder.start(task.tokenized_prompts(prompt, negative_prompt), known)
+
+    @tf.function(reduce_retracing=True)
+    def advance(conditioning, state, parameters, until):
+        return decoder.advance(conditioning, state, parameters, until)
+
+    return start, advance

@@ -1,0 +1,95 @@
+"""Pictures of any size, of which a part is drawn anew."""
+
+import numpy as np
+import pytest
+
+from keras_dalle.generation.given_images import open_tokens, square
+from tests.tiny_preset import tiny_task
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def task():
+    return tiny_task()
+
+
+def test_the_middle_square_is_taken():
+    image = np.zeros((4, 10, 3), np.uint8)
+    image[:, 3:7] = RNG.integers(0, 256, (4, 4, 3))
+    np.testing.assert_array_equal(square(image, 4), image[:, 3:7])
+    assert (square(np.full((50, 30, 3), 7, np.uint8), 8) == 7).all()
+
+
+def test_a_token_is_drawn_if_one_of_its_pixels_is_masked():
+    mask = np.zeros((8, 8), bool)
+    mask[3, 4] = True
+    expected = np.zeros((2, 2), bool)
+    expected[0, 1] = True
+    np.testing.assert_array_equal(open_tokens(mask, 2), expected.reshape(-1))
+    # One pixel of a large mask is not lost when it is made small.
+    large = np.zeros((800, 1200), np.uint8)
+    large[-1, -201] = 1
+    assert open_tokens(large, 2).tolist() == [False, False, False, True]
+
+
+def test_what_is_outside_the_mask_stays(task):
+    size = task.vqgan.image_size
+    image = RNG.integers(0, 256, (size, size, 3)).astype(np.uint8)
+    lower = np.arange(size)[:, None] >= size // 2
+    mask = np.broadcast_to(lower, (size, size))
+    drawn = task.generate(
+        ["a cat", "a dog"], seed=3, image=image, mask=mask, return_tokens=True
+    )
+    tokens = np.asarray(task.vqgan.encode_images(image[None]))[0]
+    stays = ~open_tokens(mask, int(task.backbone.image_length**0.5))
+    assert stays.any() and not stays.all()
+    np.testing.assert_array_equal(
+        drawn["image_tokens"][:, stays], np.stack([tokens[stays]] * 2)
+    )
+    free = task.generate(["a cat", "a dog"], seed=3, return_tokens=True)
+    assert (drawn["image_tokens"] != free["image_tokens"]).any()
+
+
+def test_a_mask_of_all_draws_what_no_image_draws(task):
+    size = task.vqgan.image_size
+    image = np.zeros((size + 5, size, 3), np.uint8)
+    mask = np.ones((size + 5, size))
+    np.testing.assert_array_equal(
+        task.generate("a cat", seed=1, image=image, mask=mask),
+        task.generate("a cat", seed=1),
+    )
+
+
+def test_one_image_a_prompt_is_as_each_alone(task):
+    size = task.vqgan.image_size
+    images = RNG.integers(0, 256, (2, size, size, 3)).astype(np.uint8)
+    masks = RNG.random((2, size, size)) < 0.02
+    together = task.generate(["x", "y"], seed=5, image=images, mask=masks)
+    for row, prompt in enumerate(["x", "y"]):
+        alone = task.generate(prompt, seed=5, image=images[row], mask=masks[row])
+        np.testing.assert_array_equal(together[row], alone)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"image": np.zeros((8, 8, 3), np.uint8)}, "need each other"),
+        ({"mask": np.zeros((8, 8))}, "need each other"),
+        (
+            {"image": np.zeros((8, 8, 3)), "mask": np.zeros((8, 8))},
+            r"`image` must be uint8 \[H, W, 3\]",
+        ),
+        (
+            {"image": np.zeros((8, 8, 3), np.uint8), "mask": [np.zeros((8, 8))] * 3},
+            "`mask` must be one for all, or one a picture",
+        ),
+        (
+            {"image": np.zeros((8, 8, 3), np.uint8), "mask": np.zeros((0, 8))},
+            r"`mask` must be \[H, W\]",
+        ),
+    ],
+)
+def test_faults_are_named(task, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        task.generate(["a", "b"], seed=0, **arguments)
