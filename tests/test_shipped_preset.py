@@ -38,3 +38,21 @@ def test_same_pixels_twice_and_alone(text_to_image):
     np.testing.assert_array_equal(text_to_image.generate(prompts, seed=1), together)
     for prompt, picture in zip(prompts, together, strict=True):
         np.testing.assert_array_equal(text_to_image.generate(prompt, seed=1), picture)
+
+
+@needs_font
+def test_a_name_is_likelier_with_its_own_picture_than_with_another(text_to_image):
+    emoji = render_emoji(text_to_image.vqgan.image_size)
+    prompts = list(DEFAULT_PROMPTS)
+    images = emoji.images[[emoji.captions.index(prompt) for prompt in prompts]]
+    count = len(prompts)
+    for scoring_mode in ("log_likelihood", "pmi"):
+        scores = text_to_image.score(
+            {
+                "prompts": np.repeat(prompts, count),
+                "images": np.tile(images, (count, 1, 1, 1)),
+            },
+            scoring_mode=scoring_mode,
+        ).reshape(count, count)
+        # A row a prompt: its own picture is on the diagonal.
+        np.testing.assert_array_equal(scores.argmax(axis=1), np.arange(count))

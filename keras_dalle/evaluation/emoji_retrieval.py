@@ -13,7 +13,8 @@ from rich.progress import track
 from keras_dalle.data.emoji_dataset import emoji_split
 from keras_dalle.data.emoji_split import SPLITS, VALIDATION
 from keras_dalle.evaluation.retrieval import rank_by_rgb_distance, top_k_accuracy
-from keras_dalle.utils.images import image_grid, save_image
+from keras_dalle.utils.images import image_grid
+from keras_dalle.utils.picture_files import save_picture
 
 ROWS_AT_ONCE = 64
 GRID_ROWS = 24
@@ -127,7 +128,7 @@ def _save_grid(path, captions, images, others, name):
     labels = [label for row in rows for label in (captions[row], name)]
     path.parent.mkdir(parents=True, exist_ok=True)
     pictures = pairs.reshape(-1, *images.shape[1:])
-    save_image(image_grid(pictures, columns=8, labels=labels), path)
+    save_picture(image_grid(pictures, columns=8, labels=labels), path)
 
 
 def markdown_table(results: list[SplitResult]) -> str:
