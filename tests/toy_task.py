@@ -29,18 +29,9 @@ class ToyTask(tf.Module):
     def get_config(self):
         return {}
 
-    def generate_rows(
-        self,
-        prompt,
-        negative_prompt,
-        seed,
-        guidance_scale,
-        temperature,
-        top_k,
-        top_p,
-    ):
-        parameters = [seed, guidance_scale, temperature, top_k, top_p]
-        texts = [prompt, negative_prompt, *map(tf.strings.as_string, parameters)]
+    def generate_rows(self, prompt, negative_prompt, **parameters):
+        numbers = map(tf.strings.as_string, parameters.values())
+        texts = [prompt, negative_prompt, *numbers]
         hash_B = tf.strings.to_hash_bucket_fast(
             tf.strings.join(texts, separator="|"), 50
         )

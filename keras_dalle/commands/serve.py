@@ -1,52 +1,87 @@
 """`keras-dalle serve`: the embedded server, with the stock server's flags."""
 
+import dataclasses
+import logging
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from keras_dalle.commands.progress import console
+from keras_dalle.commands.stock_flags import FIELDS, with_stock_flags
+from keras_dalle.prediction_service.config_files import read_files
+from keras_dalle.prediction_service.options import ServerOptions
 
 READY = "Serving"
+# In the stock server's command whatever their value: its defaults are others.
+ALWAYS_SHOWN = ("port", "rest_api_port", "model_name")
 
 
+@with_stock_flags
 def serve(
     directory: Annotated[
         Path | None, typer.Argument(help="Short for --model_base_path.")
     ] = None,
-    port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="For gRPC; 0: any free.")
-    ] = 8500,
-    model_name: Annotated[str, typer.Option("--model_name")] = "dalle",
-    model_base_path: Annotated[
-        Path | None,
-        typer.Option("--model_base_path", help="The folder of the versions' folders."),
-    ] = None,
+    **flags: Any,
 ) -> None:
-    """Serve an exported model over gRPC, on this machine's loopback address."""
-    given = [path for path in (directory, model_base_path) if path is not None]
-    if len(given) != 1:
-        raise typer.BadParameter("Give either DIRECTORY or --model_base_path.")
-    base_path = given[0].absolute()
-    import tensorflow as tf
-
+    """Serve exported models over gRPC and REST, on this machine's loopback address."""
+    options = _options(directory, flags)
     from keras_dalle.prediction_service.server import PredictionServer, stop_signal
 
-    tf.get_logger().setLevel("ERROR")
-    server = PredictionServer(base_path, model_name=model_name, port=port)
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    server = PredictionServer(**vars(options))
     signalled = stop_signal()
     server.start()
+    running = dataclasses.replace(
+        options, port=server.port, rest_api_port=server.rest_api_port
+    )
     console.print(
         "This embedded server is for one machine. In production run the stock one:\n"
-        f"  tensorflow_model_server --port={server.port} --model_name={model_name} "
-        f"--model_base_path={base_path}",
+        f"  {_stock_command(running)}",
         soft_wrap=True,
         markup=False,
     )
-    # Whoever started this process reads the port from here.
+    models = ", ".join(
+        f"{name} version {' '.join(map(str, versions))}"
+        for name, versions in server.versions().items()
+    )
+    # Whoever started this process reads the ports from here.
     print(
-        f"{READY} {model_name} version {server.version} on 127.0.0.1:{server.port}",
+        f"{READY} {models}, REST on {options.host}:{server.rest_api_port}, "
+        f"gRPC on {options.host}:{server.port}",
         flush=True,
     )
     signalled.wait()
+    console.print("Stopping: running calls may finish.")
     server.stop()
+
+
+def _options(directory: Path | None, flags: dict[str, Any]) -> ServerOptions:
+    """The flags, checked as far as that goes without TensorFlow."""
+    base_path = flags["model_base_path"]
+    if directory is not None and base_path is not None:
+        raise typer.BadParameter("Give either DIRECTORY or --model_base_path.")
+    base_path = base_path if directory is None else directory
+    if base_path is not None:
+        base_path = base_path.absolute()
+    try:
+        options = ServerOptions(**{**flags, "model_base_path": base_path})
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    read_files(options)
+    return options
+
+
+def _stock_command(options: ServerOptions) -> str:
+    """The stock server's command for the same: what is not its default."""
+    words = ["tensorflow_model_server", "--enable_grpc_healthcheck_service=true"]
+    for field in FIELDS:
+        value = getattr(options, field.name)
+        shown = field.name in ALWAYS_SHOWN or value != field.default
+        if field.name != "host" and value is not None and shown:
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            words.append(f"--{field.name}={text}")
+    return shlex.join(words)

@@ -24,6 +24,7 @@ COLUMNS = {
     "negative_prompt": object,
     "seed": np.int64,
     "guidance_scale": np.float32,
+    "guidance_scale_end": np.float32,
     "temperature": np.float32,
     "top_k": np.int32,
     "top_p": np.float32,
@@ -103,6 +104,7 @@ class PredictionClient:
         negative_prompts: str | bytes | Sequence[str | bytes] = "",
         seed: int | Sequence[int] = 0,
         guidance_scale: float | Sequence[float] | None = None,
+        guidance_scale_end: float | Sequence[float] | None = None,
         temperature: float | Sequence[float] | None = None,
         top_k: int | Sequence[int] | None = None,
         top_p: float | Sequence[float] | None = None,
@@ -115,6 +117,8 @@ class PredictionClient:
                 value for all rows, or B of them; `None` is the model's default.
             seed: Same prompt, parameters and seed give the same picture.
             guidance_scale: How far to follow the prompt; 1 is off.
+            guidance_scale_end: The same at the last image token, reached along a line;
+                -1 keeps the scale.
             temperature: Of the sampling.
             top_k: Sample from this many likeliest tokens; 0 is off.
             top_p: Sample from the likeliest tokens of this total probability; 1 is off.
@@ -131,13 +135,14 @@ class PredictionClient:
         rows = len(prompts)
         parameters = {
             "guidance_scale": guidance_scale,
+            "guidance_scale_end": guidance_scale_end,
             "temperature": temperature,
             "top_k": top_k,
             "top_p": top_p,
         }
         if any(x is None for x in parameters.values()):
             given = {name: x for name, x in parameters.items() if x is not None}
-            parameters = {**self._defaults(), **given}
+            parameters = {**self.defaults(), **given}
         values = {
             **parameters,
             "prompt": prompts,
@@ -173,13 +178,20 @@ class PredictionClient:
         response.metadata[SIGNATURE_DEF].Unpack(signatures)
         return dict(signatures.signature_def)
 
-    def _defaults(self) -> dict[str, Any]:
+    def defaults(self) -> dict[str, int | float]:
         """The model's own parameters, from its signature's defaults of one row.
 
         A server fills them in for requests of one row alone.
+
+        Raises:
+            PredictionClientError: The call failed.
         """
         defaults = self.metadata()[SERVING_DEFAULT].defaults
-        return {name: tf.make_ndarray(proto)[0] for name, proto in defaults.items()}
+        return {
+            name: _shortest(tf.make_ndarray(proto)[0])
+            for name, proto in defaults.items()
+            if proto.dtype != tf.string.as_datatype_enum
+        }
 
     def status(self) -> dict[int, str]:
         """The state of each version, such as {1: "AVAILABLE"}.
@@ -216,6 +228,11 @@ def _column(name: str, values: Any, dtype: Any, rows: int) -> tensor_pb2.TensorP
             f"Received: {values!r}"
         )
     return tf.make_tensor_proto(np.broadcast_to(array, [rows]))
+
+
+def _shortest(value: np.generic) -> int | float:
+    """0.3 for the float32 nearest to it, and not 0.30000001192092896."""
+    return float(str(value)) if isinstance(value, np.floating) else value.item()
 
 
 def _check_range(name: str, values: Any, limits: np.iinfo) -> None:

@@ -4,12 +4,14 @@ One function a refusal, so that the table can be read from top to bottom. The te
 are the stock server's, from its sources; clients match on them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import grpc
 import tensorflow as tf
 
 MAX_MESSAGE_LENGTH = 1024
+# All that a caller learns of a bug.
+BUG = "Internal error"
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -35,11 +37,11 @@ def from_tensorflow(error: tf.errors.OpError) -> ServingError:
 
 
 def missing_model_spec() -> ServingError:
-    return _invalid_argument("Missing ModelSpec")
+    return invalid_argument("Missing ModelSpec")
 
 
 def missing_model_name() -> ServingError:
-    return _invalid_argument("ModelSpec has no name specified.")
+    return invalid_argument("ModelSpec has no name specified.")
 
 
 def servable_not_found(model_name: str, version: int | None) -> ServingError:
@@ -52,7 +54,7 @@ def servable_not_found(model_name: str, version: int | None) -> ServingError:
 
 
 def unknown_label(label: str) -> ServingError:
-    return _invalid_argument(f"Unrecognized servable version label: {label}")
+    return invalid_argument(f"Unrecognized servable version label: {label}")
 
 
 def unknown_signature(name: str) -> ServingError:
@@ -64,7 +66,7 @@ def unknown_signature(name: str) -> ServingError:
 
 def wrong_input_count(sent: Iterable[str], expected: Iterable[str]) -> ServingError:
     sent, expected = set(sent), set(expected)
-    return _invalid_argument(
+    return invalid_argument(
         f"input size does not match signature: {len(sent)}!={len(expected)} "
         f"len({{{_joined(sent)}}}) != len({{{_joined(expected)}}}). "
         f"Sent extra: {{{_joined(sent - expected)}}}. "
@@ -75,7 +77,7 @@ def wrong_input_count(sent: Iterable[str], expected: Iterable[str]) -> ServingEr
 def missing_input(
     alias: str, feed_name: str, sent: Iterable[str], defaults: Iterable[str]
 ) -> ServingError:
-    return _invalid_argument(
+    return invalid_argument(
         f"Signature input alias: {alias}(feed name: {feed_name}) not found in request "
         "and no default value provided. Inputs expected to be in the request "
         f"{{{_joined(sent)}}}, or default input alias set: {_joined(defaults)}"
@@ -83,25 +85,25 @@ def missing_input(
 
 
 def unknown_input(used: Iterable[str], sent: Iterable[str]) -> ServingError:
-    return _invalid_argument(
+    return invalid_argument(
         f"Inputs contains invalid name. Used request inputs: {_joined(used)}, "
         f"request input: {_joined(sent)}"
     )
 
 
 def tensor_parsing_error(alias: str) -> ServingError:
-    return _invalid_argument(f"tensor parsing error: {alias}")
+    return invalid_argument(f"tensor parsing error: {alias}")
 
 
 def unknown_output(alias: str, expected: Iterable[str]) -> ServingError:
-    return _invalid_argument(
+    return invalid_argument(
         f"output tensor alias not found in signature: {alias} "
         f"Outputs expected to be in the set {{{_joined(expected)}}}."
     )
 
 
 def duplicate_output(alias: str) -> ServingError:
-    return _invalid_argument(f"duplicate output tensor alias: {alias}")
+    return invalid_argument(f"duplicate output tensor alias: {alias}")
 
 
 def deadline_exceeded() -> ServingError:
@@ -117,17 +119,17 @@ def no_such_version(model_name: str, version: int) -> ServingError:
 
 
 def no_metadata_field() -> ServingError:
-    return _invalid_argument(
+    return invalid_argument(
         "GetModelMetadataRequest must specify at least one metadata_field"
     )
 
 
 def unknown_metadata_field(field: str) -> ServingError:
-    return _invalid_argument(f"Metadata field {field} is not supported")
+    return invalid_argument(f"Metadata field {field} is not supported")
 
 
 def missing_base_path(base_path: str, model_name: str, reason: str) -> ServingError:
-    return _invalid_argument(
+    return invalid_argument(
         f"Could not find base path {base_path} for servable {model_name} "
         f"with error {reason}"
     )
@@ -140,13 +142,179 @@ def empty_base_path(base_path: str, model_name: str) -> ServingError:
     )
 
 
+def model_listed_twice(model_name: str) -> ServingError:
+    return invalid_argument(
+        f"Illegal to list model {model_name} multiple times in config list"
+    )
+
+
+def relative_base_path(model_name: str, base_path: str) -> ServingError:
+    return invalid_argument(
+        f"Expected model {model_name} to have an absolute path or URI; "
+        f"got base_path()={base_path}"
+    )
+
+
+def no_platform(model_name: str) -> ServingError:
+    return invalid_argument(
+        "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
+        f"ModelServerConfig::model_platform, model name is {model_name}"
+    )
+
+
+def unsupported_platform(model_name: str, platform: str) -> ServingError:
+    return invalid_argument(
+        f"Model {model_name} requests unsupported platform {platform}"
+    )
+
+
+def unsupported_config() -> ServingError:
+    return invalid_argument(
+        "ServerModelConfig type not supported by HandleReloadConfigRequest. "
+        "Only ModelConfigList is currently supported"
+    )
+
+
+def label_of_unavailable_version(model_name: str, version: int) -> ServingError:
+    return ServingError(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        f"Request to assign label to version {version} of model {model_name}, "
+        "which is not currently available for inference",
+    )
+
+
+def models_not_available(
+    failed: Mapping[str, tuple[int | None, ServingError]],
+) -> ServingError:
+    """Some models did not load, by name with the version and why."""
+    texts = []
+    for name, (version, error) in failed.items():
+        servable = f"{{name: {name} version: {'' if version is None else version}}}"
+        texts.append(f"{{{servable} due to error: {error.code.name}: {error.message}}}")
+    return ServingError(
+        grpc.StatusCode.UNKNOWN,
+        f"{len(failed)} model(s) did not become available: {{{', '.join(texts)}}}",
+    )
+
+
 def unreadable_version(path: str, reason: str) -> ServingError:
     return ServingError(
         grpc.StatusCode.UNAVAILABLE, f"Could not load the model in {path}: {reason}"
     )
 
 
-def _invalid_argument(message: str) -> ServingError:
+def too_many_warmup_records(limit: int, path: str) -> ServingError:
+    return invalid_argument(
+        f"Number of warmup records exceeds the maximum ({limit}) at {path}"
+    )
+
+
+def bad_warmup_record(reason: str) -> ServingError:
+    return invalid_argument(f"Failed to parse warmup record: {reason}")
+
+
+def unsupported_warmup(kind: str | None) -> ServingError:
+    return ServingError(
+        grpc.StatusCode.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}"
+    )
+
+
+def no_batched_input() -> ServingError:
+    return invalid_argument("Batching Run() must have at least one input tensor")
+
+
+def scalar_input() -> ServingError:
+    return invalid_argument(
+        "Batching Run() input tensors must have at least one dimension"
+    )
+
+
+def unequal_rows() -> ServingError:
+    return invalid_argument(
+        "Batching Run() input tensors must have equal 0th-dimension size"
+    )
+
+
+def task_too_large(rows: int, limit: int) -> ServingError:
+    return invalid_argument(
+        f"Task size {rows} is larger than maximum input batch size {limit}"
+    )
+
+
+def queue_full(enqueued: int, limit: int) -> ServingError:
+    return ServingError(
+        grpc.StatusCode.UNAVAILABLE,
+        "The batch scheduling queue to which this task was submitted is full; "
+        f"currently {enqueued} batches enqueued and max_enqueued_batches is {limit}",
+    )
+
+
+def batching_ended() -> ServingError:
+    return ServingError(grpc.StatusCode.UNAVAILABLE, "The server is shutting down")
+
+
+def timeout_in_queue() -> ServingError:
+    return ServingError(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "Run() timeout exceeded while waiting in batching queue",
+    )
+
+
+def scalar_output() -> ServingError:
+    return ServingError(
+        grpc.StatusCode.FAILED_PRECONDITION, "Batched output tensor has 0 dimensions"
+    )
+
+
+def wrong_output_rows() -> ServingError:
+    return ServingError(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "Batched output tensor's 0th dimension does not equal the sum of the 0th "
+        "dimension sizes of the input tensors",
+    )
+
+
+def not_convertible(value: str, dtype: str) -> ServingError:
+    return ServingError(
+        grpc.StatusCode.UNIMPLEMENTED,
+        f"Conversion of JSON Value: {value} to type: {dtype}",
+    )
+
+
+def empty_input() -> ServingError:
+    return invalid_argument("Input is empty.")
+
+
+def unknown_signature_name(name: str) -> ServingError:
+    """Classify and Regress."""
+    return invalid_argument(f"No signature was found with the name: {name}")
+
+
+def unknown_task_signature(name: str) -> ServingError:
+    return invalid_argument(f"Requested signature not found in model graph: {name}")
+
+
+def duplicate_task_signature(name: str) -> ServingError:
+    return invalid_argument(f"Duplicate evaluation of signature: {name}")
+
+
+def empty_task_model_name() -> ServingError:
+    return invalid_argument("Found ModelSpec with an empty model name.")
+
+
+def different_task_models() -> ServingError:
+    return invalid_argument(
+        "All ModelSpecs in a MultiInferenceRequest must access the same model name."
+    )
+
+
+def unsupported_method(name: str) -> ServingError:
+    return ServingError(
+        grpc.StatusCode.UNIMPLEMENTED, f"Unsupported signature method_name: {name}"
+    )
+
+
+def invalid_argument(message: str) -> ServingError:
     return ServingError(grpc.StatusCode.INVALID_ARGUMENT, message)
 
 

@@ -1,19 +1,23 @@
 """The Predict call: from request protos through the session to response protos."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
-from tensorflow_serving.apis import predict_pb2
+from tensorflow_serving.apis import model_pb2, predict_pb2
 
-from keras_dalle.prediction_service import errors
+from keras_dalle.prediction_service import errors, metrics
 from keras_dalle.prediction_service.servables import Servable
-from keras_dalle.prediction_service.session import parse_tensor
+from keras_dalle.prediction_service.tensors import parse_tensor, tensor_proto
 
 
 def predict(
-    servable: Servable, request: predict_pb2.PredictRequest, timeout_ms: int = 0
+    servable: Servable,
+    request: predict_pb2.PredictRequest,
+    timeout_ms: int = 0,
+    as_content: bool = False,
 ) -> predict_pb2.PredictResponse:
     """Answers a Predict request, checking it in the order of the stock server.
 
@@ -21,33 +25,64 @@ def predict(
         servable: The model that the request's spec resolved to.
         request: The request; an empty signature name means `serving_default`.
         timeout_ms: Milliseconds until the caller's deadline; 0 for none.
+        as_content: Answer with packed bytes in place of lists of values.
 
     Raises:
         ServingError: With the stock server's code and text.
     """
-    signature_name = (
-        request.model_spec.signature_name
-        or tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
-    )
+    outputs = predict_arrays(servable, request, timeout_ms)
+    response = predict_pb2.PredictResponse()
+    response.model_spec.name = request.model_spec.name
+    response.model_spec.signature_name = signature_name_of(request.model_spec)
+    response.model_spec.version.value = servable.version
+    for alias, array in outputs.items():
+        response.outputs[alias].CopyFrom(tensor_proto(array, as_content))
+    return response
+
+
+def predict_arrays(
+    servable: Servable, request: predict_pb2.PredictRequest, timeout_ms: int = 0
+) -> dict[str, np.ndarray]:
+    """The outputs of a Predict request by alias.
+
+    Raises:
+        ServingError: As `predict`.
+    """
+    signature_name = signature_name_of(request.model_spec)
     if signature_name not in servable.session.signatures:
         raise errors.unknown_signature(signature_name)
     signature = servable.session.signatures[signature_name]
     feeds = _feeds(signature, request.inputs)
     aliases = _output_aliases(signature, list(request.output_filter))
+    fetches = [signature.outputs[alias].name for alias in aliases]
+    arrays = run_session(servable, feeds, fetches, "Predict", timeout_ms)
+    return dict(zip(aliases, arrays, strict=True))
+
+
+def signature_name_of(spec: model_pb2.ModelSpec) -> str:
+    return spec.signature_name or tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
+
+
+def run_session(
+    servable: Servable,
+    feeds: Mapping[str, np.ndarray],
+    fetches: Sequence[str],
+    api: str,
+    timeout_ms: int,
+) -> list[np.ndarray]:
+    """Runs a servable for a call of `api`, such as "Predict", and counts the time.
+
+    Raises:
+        ServingError: With the session's own code and text.
+    """
+    start = time.perf_counter()
     try:
-        arrays = servable.session.run(
-            feeds, [signature.outputs[alias].name for alias in aliases], timeout_ms
-        )
+        arrays = servable.session.run(feeds, fetches, timeout_ms)
     except tf.errors.OpError as error:
         raise errors.from_tensorflow(error) from error
-
-    response = predict_pb2.PredictResponse()
-    response.model_spec.name = request.model_spec.name
-    response.model_spec.signature_name = signature_name
-    response.model_spec.version.value = servable.version
-    for alias, array in zip(aliases, arrays, strict=True):
-        response.outputs[alias].CopyFrom(tf.make_tensor_proto(array))
-    return response
+    microseconds = (time.perf_counter() - start) * 1e6
+    metrics.RUNTIME_LATENCY.observe(microseconds, servable.name, api, "TF1")
+    return arrays
 
 
 def _feeds(

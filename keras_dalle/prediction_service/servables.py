@@ -1,94 +1,81 @@
-"""The models that a server holds: which versions there are, and who asks for which."""
+"""Loaded versions of models: who may use one, and when it is closed."""
 
-import dataclasses
-from pathlib import Path
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
-import tensorflow as tf
-from tensorflow_serving.apis import model_pb2
-
-from keras_dalle.prediction_service import errors
-from keras_dalle.prediction_service.session import SavedModelSession
-from keras_dalle.saved_model.versions import list_versions
+import numpy as np
+from tensorflow.core.protobuf import meta_graph_pb2
 
 
-@dataclasses.dataclass(frozen=True)
+class Session(Protocol):
+    """What runs a version: TensorFlow's session, or a batching one on top of it."""
+
+    @property
+    def signatures(self) -> Mapping[str, meta_graph_pb2.SignatureDef]: ...
+
+    def run(
+        self,
+        feeds: Mapping[str, np.ndarray],
+        fetches: Sequence[str],
+        timeout_ms: int = 0,
+    ) -> list[np.ndarray]: ...
+
+    def close(self) -> None: ...
+
+
 class Servable:
-    """One version of one model, ready to run."""
+    """One version of one model, ready to run.
 
-    name: str
-    version: int
-    session: SavedModelSession
+    Its session is closed when it was retired and nobody uses it any more.
 
+    Args:
+        name: The model's name.
+        version: The version's number.
+        session: What runs it.
+    """
 
-class Servables:
-    """Loaded models by name and version."""
+    def __init__(self, name: str, version: int, session: Session):
+        self.name = name
+        self.version = version
+        self.session = session
+        self._lock = threading.Lock()
+        self._users = 0
+        self._on_closed: Callable[[], None] | None = None
+        self._closed = False
 
-    def __init__(self) -> None:
-        self._models: dict[str, dict[int, Servable]] = {}
+    def __enter__(self) -> "Servable":
+        with self._lock:
+            self._users += 1
+        return self
 
-    def add(self, servable: Servable) -> None:
-        self._models.setdefault(servable.name, {})[servable.version] = servable
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            self._users -= 1
+        self._close_if_unused()
 
-    def find(self, model_spec: model_pb2.ModelSpec) -> Servable:
-        """The version a request is for: the named one, or the latest.
+    def retire(self, on_closed: Callable[[], None]) -> None:
+        """Closes the session, now or when its last user has left.
 
-        Raises:
-            ServingError: There is none.
+        Args:
+            on_closed: Called after that.
         """
-        name = model_spec.name
-        if not name:
-            raise errors.missing_model_name()
-        if model_spec.version_label:
-            raise errors.unknown_label(model_spec.version_label)
-        versions = self._models.get(name, {})
-        asked = model_spec.version.value if model_spec.HasField("version") else None
-        version = max(versions, default=None) if asked is None else asked
-        if version not in versions:
-            raise errors.servable_not_found(name, asked)
-        return versions[version]
-
-    def versions(self, model_spec: model_pb2.ModelSpec) -> list[int]:
-        """The loaded versions that a status request is about, latest first.
-
-        Raises:
-            ServingError: There is none.
-        """
-        versions = self._models.get(model_spec.name, {})
-        if model_spec.HasField("version"):
-            version = model_spec.version.value
-            if version not in versions:
-                raise errors.no_such_version(model_spec.name, version)
-            return [version]
-        if not versions:
-            raise errors.no_versions(model_spec.name)
-        return sorted(versions, reverse=True)
+        with self._lock:
+            self._on_closed = on_closed
+        self._close_if_unused()
 
     def close(self) -> None:
-        for versions in self._models.values():
-            for servable in versions.values():
-                servable.session.close()
+        """Closes the session, whoever uses it."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        self.session.close()
+        if self._on_closed is not None:
+            self._on_closed()
 
-
-def load_latest(model_name: str, base_path: str | Path) -> Servable:
-    """Loads the highest version under a base path.
-
-    Raises:
-        ServingError: There is no such path, no version in it, or it does not load.
-    """
-    base_path = Path(base_path).absolute()
-    try:
-        versions = list_versions(base_path)
-    except OSError as error:
-        raise errors.missing_base_path(
-            str(base_path), model_name, str(error)
-        ) from error
-    if not versions:
-        raise errors.empty_base_path(str(base_path), model_name)
-    version = max(versions)
-    try:
-        session = SavedModelSession(versions[version])
-    except tf.errors.OpError as error:
-        raise errors.from_tensorflow(error) from error
-    except OSError as error:
-        raise errors.unreadable_version(str(versions[version]), str(error)) from error
-    return Servable(model_name, version, session)
+    def _close_if_unused(self) -> None:
+        with self._lock:
+            unused = self._users == 0 and self._on_closed is not None
+        if unused:
+            self.close()

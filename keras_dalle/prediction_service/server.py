@@ -1,70 +1,65 @@
-"""The embedded gRPC server: the stock PredictionService and ModelService.
+"""The embedded server: the stock PredictionService and ModelService, and its REST API.
 
-For laptops, tests and CI. A client cannot tell it from `tensorflow_model_server`,
-which production runs. What it holds is in `servables.py`, how it refuses in
-`errors.py`, one Predict in `predict.py`.
+For laptops, tests and CI. A client cannot tell it from `tensorflow_model_server`, which
+production runs. What it holds is in `manager.py`, what is asked of it in `core.py`, how
+it refuses in `errors.py`, one Predict in `predict.py`.
 """
 
-import functools
-import logging
-import os
 import signal
 import threading
-from collections.abc import Callable
 from concurrent import futures
 from pathlib import Path
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_service_pb2_grpc,
-    prediction_service_pb2_grpc,
-)
+from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
-from keras_dalle.prediction_service import errors
-from keras_dalle.prediction_service.predict import predict
-from keras_dalle.prediction_service.servables import Servables, load_latest
+from keras_dalle.prediction_service.batch_scheduler import BatchScheduler
+from keras_dalle.prediction_service.batching_options import BatchingOptions
+from keras_dalle.prediction_service.batching_session import BatchingSession
+from keras_dalle.prediction_service.config_files import read_files, read_models
+from keras_dalle.prediction_service.core import ServerCore
+from keras_dalle.prediction_service.errors import ServingError
+from keras_dalle.prediction_service.grpc_services import ModelService, PredictionService
+from keras_dalle.prediction_service.loading import SessionWrapper, VersionLoader
+from keras_dalle.prediction_service.manager import ServableManager
+from keras_dalle.prediction_service.options import ServerOptions
+from keras_dalle.prediction_service.periodic import Periodic
+from keras_dalle.prediction_service.rest_api import RestApi
+from keras_dalle.prediction_service.rest_server import RestServer
 
 MAX_MESSAGE_BYTES = 2**31 - 1
-MAX_TIMEOUT_MS = 2**31 - 1
+# Calls that wait for a thread; what goes beyond is refused with RESOURCE_EXHAUSTED.
+MAX_WAITING_CALLS = 1000
 SHUTDOWN_GRACE_S = 30.0
 HEALTH_SERVICES = ("", "ModelService", "PredictionService")
-SIGNATURE_DEF = "signature_def"
-
-_logger = logging.getLogger(__name__)
 
 
 class PredictionServer:
-    """Serves the latest version of one model over gRPC.
+    """Serves models over gRPC and REST.
 
     Args:
-        base_path: The folder that holds the version folders.
-        model_name: The name that clients put into `ModelSpec`.
-        host: The address to listen on. The default is reachable from this machine
-            alone; there is no authentication.
-        port: The port to listen on; 0 takes any free one.
+        base_path: The folder that holds a model's version folders.
+        **flags: The fields of `ServerOptions`.
 
     Raises:
-        ServingError: The model cannot be found or loaded.
-        OSError: The port is in use.
+        ServingError: A model cannot be found or loaded.
+        ValueError: A flag or a configuration file is wrong.
+        OSError: A port is in use.
     """
 
-    def __init__(
-        self,
-        base_path: str | Path,
-        model_name: str = "dalle",
-        host: str = "127.0.0.1",
-        port: int = 8500,
-    ):
-        self.model_name = model_name
-        self._servables = Servables()
+    def __init__(self, base_path: str | Path | None = None, **flags: Any):
+        if base_path is not None:
+            flags["model_base_path"] = Path(base_path)
+        options = ServerOptions(**flags)
+        self._options = options
+        files = read_files(options)
+        self._models = files.models
         self._health = health.HealthServicer()
         self._server = grpc.server(
-            # The stock server's default for --grpc_max_threads.
-            futures.ThreadPoolExecutor(4 * (os.cpu_count() or 1)),
+            futures.ThreadPoolExecutor(options.grpc_max_threads),
+            maximum_concurrent_rpcs=options.grpc_max_threads + MAX_WAITING_CALLS,
             options=[
                 ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -72,37 +67,116 @@ class PredictionServer:
                 ("grpc.so_reuseport", 0),
             ],
         )
-        # The port first: a busy one is known before a model is loaded.
-        self.port = _bind(self._server, host, port)
-        servable = load_latest(model_name, base_path)
-        self.version = servable.version
-        self._servables.add(servable)
+        # The ports first: a busy one is known before a model is loaded.
+        self.port = _bind(self._server, options, files.tls)
+        self._scheduler: BatchScheduler | None = None
+        self._manager = ServableManager(
+            VersionLoader(self._wrapper(files.batching), options.enable_model_warmup),
+            options.max_num_load_retries,
+            options.load_retry_interval_micros / 1e6,
+        )
+        self._core = ServerCore(
+            self._manager, options.allow_version_labels_for_unavailable_models
+        )
+        self._rest = self._rest_server(files.metrics_path)
+        self.rest_api_port = None if self._rest is None else self._rest.port
+        self._periodic: list[Periodic] = []
         self._add_services()
+        try:
+            self._core.reload(self._models)
+        except ServingError:
+            self.stop(grace=0)
+            raise
 
     def start(self) -> None:
-        """Begins to answer, in threads of its own."""
+        """Begins to answer, and to look for new versions, in threads of its own."""
         self._server.start()
+        if self._rest is not None:
+            self._rest.start()
         for service in HEALTH_SERVICES:
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        self._periodic = [
+            Periodic(
+                self._core.poll,
+                self._options.file_system_poll_wait_seconds,
+                "Looking for new versions",
+            ),
+            Periodic(
+                self._reload_changed_config,
+                self._options.model_config_file_poll_wait_seconds,
+                "Reading the configuration anew",
+            ),
+        ]
 
     def stop(self, grace: float = SHUTDOWN_GRACE_S) -> None:
-        """Refuses new calls, lets running ones finish, and frees the model.
+        """Refuses new calls, lets running ones finish, and frees the models.
 
         Args:
             grace: Seconds after which running calls are cancelled.
         """
         self._health.enter_graceful_shutdown()
-        self._server.stop(grace).wait()
-        self._servables.close()
+        stopped = self._server.stop(grace)
+        if self._rest is not None:
+            self._rest.stop(grace)
+        stopped.wait()
+        for periodic in self._periodic:
+            periodic.stop()
+        self._manager.close()
+        if self._scheduler is not None:
+            self._scheduler.close()
+
+    def versions(self) -> dict[str, list[int]]:
+        """The available versions of each configured model, latest first."""
+        return {
+            model.name: [
+                version
+                for version in self._manager.states(model.name)
+                if self._manager.is_available(model.name, version)
+            ]
+            for model in self._models.model_config_list.config
+        }
+
+    def _wrapper(self, batching: BatchingOptions | None) -> SessionWrapper:
+        """What makes a session of a loaded version."""
+        if batching is None:
+            return lambda session: session
+        scheduler = BatchScheduler(
+            batching.num_batch_threads, batching.thread_pool_name
+        )
+        self._scheduler = scheduler
+        return lambda session: BatchingSession(session, scheduler, batching)
+
+    def _rest_server(self, metrics_path: str | None) -> RestServer | None:
+        options = self._options
+        if options.rest_api_port is None:
+            return None
+        api = RestApi(
+            self._core,
+            options.rest_api_timeout_in_ms,
+            metrics_path,
+            options.rest_api_enable_cors_support,
+        )
+        return RestServer(
+            api, options.host, options.rest_api_port, options.rest_api_num_threads
+        )
 
     def _add_services(self) -> None:
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            _PredictionService(self._servables), self._server
+            PredictionService(
+                self._core, self._options.enable_serialization_as_tensor_content
+            ),
+            self._server,
         )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-            _ModelService(self._servables), self._server
+            ModelService(self._core), self._server
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+
+    def _reload_changed_config(self) -> None:
+        models = read_models(self._options)
+        if models != self._models:
+            self._core.reload(models)
+            self._models = models
 
 
 def stop_signal() -> threading.Event:
@@ -113,82 +187,25 @@ def stop_signal() -> threading.Event:
     return signalled
 
 
-def _bind(server: grpc.Server, host: str, port: int) -> int:
+def _bind(server: grpc.Server, options: ServerOptions, tls: Any | None) -> int:
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    address = f"{host}:{options.port}"
     try:
-        return server.add_insecure_port(f"{host}:{port}")
+        if tls is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, _credentials(tls))
     except RuntimeError as error:
+        certificate = ", or key and certificate do not fit" if tls is not None else ""
         raise OSError(
-            f"Cannot listen on {host}:{port}: the port is in use or not permitted. "
-            "Choose another with --port, or --port 0 for any free one."
+            f"Cannot listen on {address}: the port is in use or not permitted"
+            f"{certificate}. Choose another with --port, or --port 0 for any free one."
         ) from error
 
 
-def _refusing(method: Callable) -> Callable:
-    """Turns a `ServingError` into a gRPC status, and any bug into a bare INTERNAL."""
-
-    @functools.wraps(method)
-    def call(self: Any, request: Any, context: grpc.ServicerContext) -> Any:
-        try:
-            if not request.HasField("model_spec"):
-                raise errors.missing_model_spec()
-            return method(self, request, context)
-        except errors.ServingError as error:
-            code, message = error.code, errors.truncated(error.message)
-        except Exception:
-            _logger.exception("%s failed", method.__name__)
-            code, message = grpc.StatusCode.INTERNAL, "Internal error"
-        context.abort(code, message)
-
-    return call
-
-
-class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    def __init__(self, servables: Servables):
-        self._servables = servables
-
-    @_refusing
-    def Predict(self, request, context):
-        servable = self._servables.find(request.model_spec)
-        return predict(servable, request, _timeout_ms(context))
-
-    @_refusing
-    def GetModelMetadata(self, request, context):
-        if not request.metadata_field:
-            raise errors.no_metadata_field()
-        for field in request.metadata_field:
-            if field != SIGNATURE_DEF:
-                raise errors.unknown_metadata_field(field)
-        servable = self._servables.find(request.model_spec)
-        signatures = get_model_metadata_pb2.SignatureDefMap()
-        for name, signature in servable.session.signatures.items():
-            signatures.signature_def[name].CopyFrom(signature)
-        response = get_model_metadata_pb2.GetModelMetadataResponse()
-        response.model_spec.name = servable.name
-        response.model_spec.version.value = servable.version
-        response.metadata[SIGNATURE_DEF].Pack(signatures)
-        return response
-
-
-class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    def __init__(self, servables: Servables):
-        self._servables = servables
-
-    @_refusing
-    def GetModelStatus(self, request, context):
-        response = get_model_status_pb2.GetModelStatusResponse()
-        for version in self._servables.versions(request.model_spec):
-            status = response.model_version_status.add()
-            status.version = version
-            status.state = get_model_status_pb2.ModelVersionStatus.AVAILABLE
-            status.status.SetInParent()
-        return response
-
-
-def _timeout_ms(context: grpc.ServicerContext) -> int:
-    """Milliseconds until the caller's deadline, as the session takes them."""
-    remaining_s = context.time_remaining()
-    if remaining_s is None:
-        return 0
-    if remaining_s <= 0:
-        raise errors.deadline_exceeded()
-    return min(max(1, int(remaining_s * 1000)), MAX_TIMEOUT_MS)
+def _credentials(tls: Any) -> grpc.ServerCredentials:
+    """Those of an SSLConfig: TLS, or mutual TLS where clients are verified."""
+    return grpc.ssl_server_credentials(
+        [(tls.server_key.encode(), tls.server_cert.encode())],
+        tls.custom_ca.encode() or None,
+        require_client_auth=tls.client_verify,
+    )

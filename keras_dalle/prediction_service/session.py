@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow.python.client import pywrap_tf_session
 
@@ -72,20 +71,18 @@ class SavedModelSession:
         finally:
             pywrap_tf_session.TF_DeleteBuffer(buffer)
 
+    def fits(self, feeds: Mapping[str, np.ndarray]) -> bool:
+        """Whether arrays have the dtypes and shapes of the tensors they are for."""
+        for name, array in feeds.items():
+            tensor = self._graph.get_tensor_by_name(name)
+            if tensor.dtype.as_numpy_dtype != array.dtype:
+                return False
+            if not tensor.shape.is_compatible_with(array.shape):
+                return False
+        return True
+
     def close(self) -> None:
         self._session.close()
 
     def _output(self, tensor_name: str) -> object:
         return self._graph.get_tensor_by_name(tensor_name)._as_tf_output()
-
-
-def parse_tensor(proto: tensor_pb2.TensorProto) -> np.ndarray:
-    """The tensor of a proto, by the same C++ `Tensor::FromProto` as the stock server.
-
-    Raises:
-        ValueError: The proto does not describe a tensor.
-    """
-    try:
-        return tf.io.parse_tensor(proto.SerializeToString(), proto.dtype).numpy()
-    except (tf.errors.OpError, TypeError) as error:
-        raise ValueError(f"Not a tensor: {error}") from error

@@ -15,7 +15,7 @@ def base_path(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def server(base_path):
-    server = PredictionServer(base_path, model_name="m", port=0)
+    server = PredictionServer(base_path, model_name="m", port=0, rest_api_port=None)
     server.start()
     yield server
     server.stop(grace=0)

@@ -41,7 +41,13 @@ def test_parameters_may_differ_by_row(client):
 
 
 def test_what_is_not_given_is_the_default_of_the_model(client):
-    defaults = {"guidance_scale": 10, "temperature": 1, "top_k": 50, "top_p": 1}
+    defaults = {
+        "guidance_scale": 10,
+        "guidance_scale_end": -1,
+        "temperature": 1,
+        "top_k": 50,
+        "top_p": 1,
+    }
     prompts = ["red", "blue"]
     assert client.generate(prompts) == client.generate(prompts, **defaults)
     assert client.generate(prompts, top_k=3) != client.generate(prompts)
@@ -78,7 +84,8 @@ def test_parameters_may_be_arrays(client):
     ],
 )
 def test_integers_out_of_range_are_named(name, value):
-    parameters = dict.fromkeys(("guidance_scale", "temperature", "top_k", "top_p"), 1)
+    names = ("guidance_scale", "guidance_scale_end", "temperature", "top_k", "top_p")
+    parameters = dict.fromkeys(names, 1)
     with (
         PredictionClient("127.0.0.1:1") as client,
         pytest.raises(ValueError, match=f"`{name}` must be from -.* Received: .*99|00"),

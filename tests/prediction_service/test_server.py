@@ -28,6 +28,7 @@ INPUTS = {
     "temperature": tf.float32,
     "top_k": tf.int32,
     "top_p": tf.float32,
+    "guidance_scale_end": tf.float32,
 }
 
 
@@ -123,7 +124,7 @@ def test_input_faults(prediction):
         "Signature input alias: prompt(feed name: serving_default_prompt:0) not found "
         "in request and no default value provided. Inputs expected to be in the "
         "request {seed}, or default input alias set: "
-        "guidance_scale,negative_prompt,seed,temperature,top_k,top_p"
+        "guidance_scale,guidance_scale_end,negative_prompt,seed,temperature,top_k,top_p"
     )
     assert refusal(prediction.Predict, predict_request(zz=[1])) == (
         "INVALID_ARGUMENT",
@@ -136,7 +137,7 @@ def test_input_faults(prediction):
     }
     code, text = refusal(prediction.Predict, predict_request(**every_input, zz=[1]))
     assert code == "INVALID_ARGUMENT"
-    assert text.startswith("input size does not match signature: 8!=7 len({")
+    assert text.startswith("input size does not match signature: 9!=8 len({")
     assert text.endswith("Sent extra: {zz}. Missing but required: {}.")
 
 
@@ -267,7 +268,7 @@ def test_a_bug_is_a_bare_internal_error(prediction, monkeypatch):
     def fail(*_):
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr("keras_dalle.prediction_service.server.predict", fail)
+    monkeypatch.setattr("keras_dalle.prediction_service.predict.run_session", fail)
     code, text = refusal(prediction.Predict, predict_request())
     assert (code, text) == ("INTERNAL", "Internal error")
 
@@ -282,28 +283,28 @@ def test_long_texts_are_cut_as_the_stock_server_does(prediction):
 
 def test_busy_port(server, base_path):
     with pytest.raises(OSError, match=f"127.0.0.1:{server.port}.*--port 0"):
-        PredictionServer(base_path, port=server.port)
+        PredictionServer(base_path, port=server.port, rest_api_port=None)
 
 
 def test_missing_base_path(tmp_path):
     with pytest.raises(ServingError, match="Could not find base path .*nowhere for"):
-        PredictionServer(tmp_path / "nowhere", port=0)
+        PredictionServer(tmp_path / "nowhere", port=0, rest_api_port=None)
 
 
 def test_base_path_without_versions(tmp_path):
     with pytest.raises(ServingError, match="No versions of servable dalle found"):
-        PredictionServer(tmp_path, port=0)
+        PredictionServer(tmp_path, port=0, rest_api_port=None)
 
 
 def test_damaged_model(tmp_path):
     path = export_toy(tmp_path)
     (path / "saved_model.pb").write_bytes(b"\x00truncated")
     with pytest.raises(ServingError):
-        PredictionServer(tmp_path, port=0)
+        PredictionServer(tmp_path, port=0, rest_api_port=None)
 
 
 def test_stop_lets_a_running_call_finish(base_path):
-    server = PredictionServer(base_path, model_name="m", port=0)
+    server = PredictionServer(base_path, model_name="m", port=0, rest_api_port=None)
     server.start()
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)

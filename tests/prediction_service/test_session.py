@@ -7,7 +7,8 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.python.client import pywrap_tf_session
 
-from keras_dalle.prediction_service.session import SavedModelSession, parse_tensor
+from keras_dalle.prediction_service.session import SavedModelSession
+from keras_dalle.prediction_service.tensors import parse_tensor
 
 STRINGS = np.array([b"red", b"blue"], object)
 
@@ -29,6 +30,7 @@ def feeds_of(session, **arrays):
         "temperature": np.ones(rows, np.float32),
         "top_k": np.zeros(rows, np.int32),
         "top_p": np.ones(rows, np.float32),
+        "guidance_scale_end": -np.ones(rows, np.float32),
     }
     signature = session.signatures["serving_default"]
     return {

@@ -1,0 +1,156 @@
+"""An hour of everything at once against the embedded server, with steady memory.
+
+Callers over gRPC and REST, batched, with good requests, refused ones and ones that hit
+their deadline, while a model's version is swapped again and again.
+
+PYTHONPATH=. python benchmarks/serve_soak.py --minutes 60
+"""
+
+import argparse
+import json
+import shutil
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+
+from tests.serving_contract.models import write_models
+from tests.serving_contract.running_server import (
+    RunningServer,
+    embedded_server,
+    predict_request,
+)
+
+FLAGS = ("--enable_batching", "--file_system_poll_wait_seconds=0.2")
+SWAP_SECONDS = 3.0
+SAMPLES = 120
+
+
+def good(server: RunningServer) -> None:
+    assert server.y_of([2.0, 4.0]) == [3.0, 4.0]
+
+
+def over_rest(server: RunningServer) -> None:
+    status, content = server.rest(
+        "/v1/models/half_plus_three:predict", {"instances": [2.0]}
+    )
+    assert (status, content) == (200, {"predictions": [4.0]})
+
+
+def large(server: RunningServer) -> None:
+    texts = [b"x" * 100_000] * 4
+    request = predict_request("echo", text=texts, number=[1, 2, 3, 4])
+    response = server.prediction.Predict(request, timeout=30)
+    assert list(response.outputs["text_bytes"].string_val) == texts
+
+
+def refused(server: RunningServer) -> None:
+    request = predict_request("echo", text=["bad"], number=[1])
+    _expect(server, request, grpc.StatusCode.INVALID_ARGUMENT, 30)
+    status, _ = server.rest("/v1/models/echo:predict", b'{"instances": [')
+    assert status == 400
+
+
+def late(server: RunningServer) -> None:
+    request = predict_request("slow", x=[1.0])
+    _expect(server, request, grpc.StatusCode.DEADLINE_EXCEEDED, 0.05)
+    time.sleep(0.2)
+
+
+def _expect(server, request, code: grpc.StatusCode, timeout: float) -> None:
+    try:
+        server.prediction.Predict(request, timeout=timeout)
+    except grpc.RpcError as error:
+        assert error.code() == code, error
+    else:
+        raise AssertionError(f"{code} was expected")
+
+
+def swap(server: RunningServer) -> None:
+    """A new version of a model that others are calling; and the old one goes."""
+    folder = server.folder / "half_plus_two"
+    old = max(folder.iterdir(), key=lambda path: int(path.name))
+    new = folder / str(int(old.name) + 1)
+    shutil.copytree(old, folder / ".new")
+    (folder / ".new").rename(new)
+    time.sleep(SWAP_SECONDS)
+    shutil.rmtree(old)
+
+
+STORIES: tuple[Callable[[RunningServer], None], ...] = (
+    good,
+    good,
+    over_rest,
+    large,
+    refused,
+    late,
+    swap,
+)
+
+
+def soak(folder: Path, seconds: float) -> dict[str, object]:
+    """Runs all stories for this long.
+
+    Returns:
+        The number of rounds of each story, the faults, and the server's resident
+        memory: samples, and the median of the last quarter over that of the second.
+    """
+    config = write_models(folder / "models")
+    rounds = dict.fromkeys((story.__name__ for story in STORIES), 0)
+    faults: list[str] = []
+    stopping = threading.Event()
+
+    def run(story: Callable[[RunningServer], None]) -> None:
+        while not stopping.is_set():
+            try:
+                story(server)
+            except Exception as error:
+                faults.append(f"{story.__name__}: {error!r}")
+                time.sleep(0.1)
+            rounds[story.__name__] += 1
+
+    with embedded_server(
+        f"--model_config_file={config}", *FLAGS, folder=config.parent
+    ) as server:
+        threads = [threading.Thread(target=run, args=(story,)) for story in STORIES]
+        for thread in threads:
+            thread.start()
+        samples = []
+        for _ in range(SAMPLES):
+            time.sleep(seconds / SAMPLES)
+            samples.append(resident_megabytes(server))
+        stopping.set()
+        for thread in threads:
+            thread.join()
+    quarter = SAMPLES // 4
+    second, last = samples[quarter : 2 * quarter], samples[-quarter:]
+    return {
+        "seconds": seconds,
+        "rounds": rounds,
+        "faults": faults[:10],
+        "number_of_faults": len(faults),
+        "resident_megabytes": samples[:: SAMPLES // 12],
+        "growth": statistics.median(last) / statistics.median(second),
+    }
+
+
+def resident_megabytes(server: RunningServer) -> float:
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--minutes", type=float, default=60)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        print(json.dumps(soak(Path(folder), 60 * options.minutes), indent=2))
+
+
+if __name__ == "__main__":
+    main()

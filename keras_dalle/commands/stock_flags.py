@@ -1,0 +1,67 @@
+"""The stock server's flags on the command line of `keras-dalle serve`.
+
+Made from the fields of `ServerOptions`, each with its default and help.
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, get_type_hints
+
+import typer
+from typer.core import TyperCommand
+
+from keras_dalle.prediction_service.options import ServerOptions
+
+FIELDS = dataclasses.fields(ServerOptions)
+SWITCHES = {f.name: f.default for f in FIELDS if isinstance(f.default, bool)}
+TRUE, FALSE = ("true", "1", "t", "yes"), ("false", "0", "f", "no")
+OFF = "--no"
+
+
+class StockFlagsCommand(TyperCommand):
+    """Takes `--enable_batching=true` and `=false` too, as the stock server does."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [word for arg in args for word in _words(arg)])
+
+
+def with_stock_flags(command: Callable) -> Callable:
+    """Gives a command a parameter for each field, in place of its `**flags`."""
+    hints = get_type_hints(ServerOptions)
+    parameters = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=Annotated[hints[field.name], _option(field)],
+        )
+        for field in FIELDS
+    ]
+    signature = inspect.signature(command)
+    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    command.__signature__ = signature.replace(parameters=[*own, *parameters])  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in [*own, *parameters]}
+    return command
+
+
+def _option(field: dataclasses.Field) -> Any:
+    # A switch that is on has a name that turns it off.
+    names = f"--{field.name}" + (f"/{OFF}{field.name}" if field.default is True else "")
+    return typer.Option(
+        names,
+        help=field.metadata["help"],
+        min=field.metadata.get("min"),
+        max=field.metadata.get("max"),
+    )
+
+
+def _words(argument: str) -> list[str]:
+    """An argument as Click takes it, without the value of a switch."""
+    flag, _, value = argument.partition("=")
+    name = flag.removeprefix("--")
+    if name not in SWITCHES or value.lower() not in TRUE + FALSE:
+        return [argument]
+    if value.lower() in TRUE:
+        return [flag]
+    return [f"{OFF}{name}"] if SWITCHES[name] else []

@@ -1,0 +1,50 @@
+"""Warm-up: requests that a version brings along and runs before it is published."""
+
+from pathlib import Path
+
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow_serving.apis import prediction_log_pb2
+
+from keras_dalle.prediction_service import errors
+from keras_dalle.prediction_service.examples import classify, multi_inference, regress
+from keras_dalle.prediction_service.predict import predict
+from keras_dalle.prediction_service.servables import Servable
+
+WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
+MAX_RECORDS = 1000
+_METHODS = {
+    "predict_log": predict,
+    "classify_log": classify,
+    "regress_log": regress,
+    "multi_inference_log": multi_inference,
+}
+
+
+def warm_up(servable: Servable, path: Path) -> None:
+    """Runs the requests in a version's folder, if it has any.
+
+    Raises:
+        ServingError: One fails, or there are too many.
+    """
+    file = path / WARMUP_FILE
+    if not file.is_file():
+        return
+    try:
+        for number, record in enumerate(tf.data.TFRecordDataset(str(file))):
+            if number == MAX_RECORDS:
+                raise errors.too_many_warmup_records(MAX_RECORDS, str(file))
+            _replay(servable, record.numpy())
+    except tf.errors.OpError as error:
+        raise errors.from_tensorflow(error) from error
+
+
+def _replay(servable: Servable, record: bytes) -> None:
+    try:
+        log = prediction_log_pb2.PredictionLog.FromString(record)
+    except DecodeError as error:
+        raise errors.bad_warmup_record(str(error)) from error
+    kind = log.WhichOneof("log_type")
+    if kind not in _METHODS:
+        raise errors.unsupported_warmup(kind)
+    _METHODS[kind](servable, getattr(log, kind).request)

@@ -1,0 +1,267 @@
+"""Models, versions, labels and configurations, without a network."""
+
+import shutil
+
+import grpc
+import numpy as np
+import pytest
+from google.protobuf import text_format
+from tensorflow_serving.apis import get_model_status_pb2
+from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
+from tensorflow_serving.apis.model_pb2 import ModelSpec
+from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
+from keras_dalle.prediction_service.core import ServerCore
+from keras_dalle.prediction_service.errors import ServingError
+from keras_dalle.prediction_service.loading import VersionLoader
+from keras_dalle.prediction_service.manager import ServableManager
+from tests.serving_contract.models import HalfPlus, save
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    return save(HalfPlus(2.0), tmp_path_factory.mktemp("saved") / "half_plus_two")
+
+
+@pytest.fixture
+def folder(saved, tmp_path):
+    """A base path with versions 1, 2 and 3."""
+    for version in (1, 2, 3):
+        shutil.copytree(saved, tmp_path / "m" / str(version))
+    return tmp_path / "m"
+
+
+@pytest.fixture
+def manager():
+    manager = ServableManager(VersionLoader(), max_retries=0, retry_interval=0)
+    yield manager
+    manager.close()
+
+
+@pytest.fixture
+def core(manager):
+    return ServerCore(manager)
+
+
+def config(*models):
+    text = " ".join(
+        f'config {{ model_platform: "tensorflow" {model} }}' for model in models
+    )
+    return text_format.Parse(f"model_config_list {{ {text} }}", ModelServerConfig())
+
+
+def model(folder, more="", name="m"):
+    return f'name: "{name}" base_path: "{folder}" {more}'
+
+
+def states(core, name="m"):
+    request = get_model_status_pb2.GetModelStatusRequest()
+    request.model_spec.name = name
+    return {
+        status.version: ModelVersionStatus.State.Name(status.state)
+        for status in core.status(request).model_version_status
+    }
+
+
+def served_version(core, **spec):
+    with core.use(ModelSpec(name="m", **spec)) as servable:
+        assert result_of(servable) == [3.0]
+        return servable.version
+
+
+def result_of(servable):
+    signature = servable.session.signatures["serving_default"]
+    feeds = {signature.inputs["x"].name: np.float32([2.0])}
+    return servable.session.run(feeds, [signature.outputs["y"].name])[0].tolist()
+
+
+@pytest.mark.parametrize(
+    "policy, versions",
+    [
+        ("", [3]),
+        ("model_version_policy { latest { num_versions: 2 } }", [3, 2]),
+        ("model_version_policy { all {} }", [3, 2, 1]),
+        ("model_version_policy { specific { versions: 1 versions: 2 } }", [2, 1]),
+    ],
+    ids=["default", "latest", "all", "specific"],
+)
+def test_version_policies(core, folder, policy, versions):
+    core.reload(config(model(folder, policy)))
+    assert states(core) == dict.fromkeys(versions, "AVAILABLE")
+    assert list(states(core)) == versions
+    assert served_version(core) == max(versions)
+
+
+def test_a_new_version_takes_over_and_the_old_one_ends(core, folder, saved):
+    core.reload(config(model(folder)))
+    shutil.copytree(saved, folder / "00000011")
+    core.poll()
+    assert served_version(core) == 11
+    assert states(core) == {11: "AVAILABLE", 3: "END"}
+
+
+def test_a_version_in_use_stays_open_until_it_is_left(core, folder, saved):
+    core.reload(config(model(folder)))
+    with core.use(ModelSpec(name="m")) as old:
+        shutil.copytree(saved, folder / "4")
+        core.poll()
+        assert states(core) == {4: "AVAILABLE", 3: "UNLOADING"}
+        assert result_of(old) == [3.0]
+        assert served_version(core) == 4
+    assert states(core) == {4: "AVAILABLE", 3: "END"}
+
+
+def test_going_back_by_removing_the_new_version(core, folder):
+    core.reload(config(model(folder)))
+    shutil.rmtree(folder / "3")
+    core.poll()
+    assert served_version(core) == 2
+    assert states(core) == {3: "END", 2: "AVAILABLE"}
+
+
+def test_a_version_that_comes_back_is_loaded_again(core, folder, saved):
+    core.reload(config(model(folder)))
+    shutil.rmtree(folder / "3")
+    core.poll()
+    shutil.copytree(saved, folder / "3")
+    core.poll()
+    assert states(core) == {3: "AVAILABLE", 2: "END"}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: (path / "saved_model.pb").write_bytes(b"\x00truncated"),
+        lambda path: (path / "saved_model.pb").unlink(),
+        lambda path: shutil.rmtree(path / "variables"),
+        lambda path: (path / "variables" / "variables.index").write_bytes(b"x" * 99),
+    ],
+    ids=["graph", "no graph", "no variables", "index"],
+)
+def test_a_damaged_version_leaves_the_old_one_serving(core, folder, saved, damage):
+    core.reload(config(model(folder)))
+    shutil.copytree(saved, folder / "4")
+    damage(folder / "4")
+    core.poll()
+    assert served_version(core) == 3
+    assert states(core) == {4: "END", 3: "AVAILABLE"}
+    request = get_model_status_pb2.GetModelStatusRequest()
+    request.model_spec.name = "m"
+    failed = core.status(request).model_version_status[0].status
+    assert failed.error_code != 0 and failed.error_message
+    # Its replacement is another version.
+    shutil.copytree(saved, folder / "5")
+    core.poll()
+    assert served_version(core) == 5
+
+
+def test_a_damaged_version_is_tried_again(folder, saved):
+    manager = ServableManager(VersionLoader(), max_retries=1, retry_interval=0)
+    core = ServerCore(manager)
+    core.reload(config(model(folder)))
+    shutil.copytree(saved, folder / "4")
+    (folder / "4" / "saved_model.pb").rename(folder / "later.pb")
+    manager._retry_interval = 60
+    core.poll()
+    assert states(core) == {4: "LOADING", 3: "AVAILABLE"}
+    (folder / "later.pb").rename(folder / "4" / "saved_model.pb")
+    manager._versions["m"][4].retry_at = 0
+    core.poll()
+    assert states(core) == {4: "AVAILABLE", 3: "END"}
+    manager.close()
+
+
+def test_a_base_path_that_vanishes_changes_nothing(core, folder):
+    core.reload(config(model(folder)))
+    folder.rename(folder.with_name("elsewhere"))
+    core.poll()
+    assert served_version(core) == 3
+
+
+def test_a_base_path_without_versions_unloads_all(core, folder):
+    core.reload(config(model(folder)))
+    for version in (1, 2, 3):
+        shutil.rmtree(folder / str(version))
+    core.poll()
+    with pytest.raises(ServingError, match=r"Latest\(m\)"):
+        served_version(core)
+
+
+def test_labels(core, folder):
+    everything = "model_version_policy { all {} }"
+    core.reload(config(model(folder, everything)))
+    labels = (
+        'version_labels { key: "stable" value: 1 } '
+        'version_labels { key: "canary" value: 3 }'
+    )
+    core.reload(config(model(folder, f"{everything} {labels}")))
+    assert served_version(core, version_label="stable") == 1
+    assert served_version(core, version_label="canary") == 3
+    with pytest.raises(ServingError, match="Unrecognized servable version label: x"):
+        served_version(core, version_label="x")
+
+
+def test_a_label_needs_a_loaded_version(core, folder):
+    wrong = model(folder, 'version_labels { key: "stable" value: 9 }')
+    core.reload(config(model(folder)))
+    with pytest.raises(ServingError) as error:
+        core.reload(config(wrong))
+    assert error.value.code == grpc.StatusCode.FAILED_PRECONDITION
+    assert error.value.message == (
+        "Request to assign label to version 9 of model m, which is not currently "
+        "available for inference"
+    )
+    assert served_version(core) == 3
+
+
+def test_a_label_may_come_first_where_that_is_allowed(manager, folder):
+    core = ServerCore(manager, labels_may_wait=True)
+    core.reload(config(model(folder, 'version_labels { key: "stable" value: 3 }')))
+    assert served_version(core, version_label="stable") == 3
+    moved = model(folder, 'version_labels { key: "stable" value: 9 }')
+    with pytest.raises(ServingError, match="label to version 9"):
+        core.reload(config(moved))
+
+
+def test_reload_adds_and_removes_models(core, folder):
+    core.reload(config(model(folder)))
+    core.reload(config(model(folder, name="n")))
+    assert states(core, "n") == {3: "AVAILABLE"}
+    assert states(core) == {3: "END"}
+    with pytest.raises(ServingError, match=r"Latest\(m\)"):
+        served_version(core)
+
+
+@pytest.mark.parametrize(
+    "models, message",
+    [
+        (['name: "m" base_path: "/a"'] * 2, "Illegal to list model m multiple times"),
+        (['name: "m" base_path: "a"'], r"absolute path or URI; got base_path\(\)=a"),
+        (['name: "m" base_path: "/nowhere/x"'], "Could not find base path /nowhere/x"),
+    ],
+    ids=["twice", "relative", "missing"],
+)
+def test_refused_configurations_change_nothing(core, folder, models, message):
+    core.reload(config(model(folder)))
+    with pytest.raises(ServingError, match=message) as error:
+        core.reload(config(*models))
+    assert error.value.code == grpc.StatusCode.INVALID_ARGUMENT
+    assert served_version(core) == 3
+
+
+def test_platforms(core, folder):
+    other = config(model(folder))
+    other.model_config_list.config[0].model_platform = "caffe"
+    with pytest.raises(ServingError, match="unsupported platform caffe"):
+        core.reload(other)
+    with pytest.raises(ServingError, match="Only ModelConfigList is"):
+        core.reload(ModelServerConfig())
+
+
+def test_a_new_model_that_does_not_load_is_named(core, folder):
+    (folder / "3" / "saved_model.pb").unlink()
+    with pytest.raises(ServingError) as error:
+        core.reload(config(model(folder)))
+    assert error.value.code == grpc.StatusCode.UNKNOWN
+    start = "1 model(s) did not become available: {{{name: m version: 3} due to error: "
+    assert error.value.message.startswith(start)

@@ -1,0 +1,46 @@
+"""The text that Prometheus reads."""
+
+from keras_dalle.prediction_service import metrics
+from keras_dalle.prediction_service.metrics import Counter, Histogram
+
+
+def test_counter():
+    counter = Counter("/tensorflow/serving/x", "model_name", "status")
+    counter.increment("a", "OK")
+    counter.increment("a", "OK")
+    counter.increment("b", "NOT_FOUND")
+    assert list(counter.lines()) == [
+        "# TYPE :tensorflow:serving:x counter",
+        ':tensorflow:serving:x{model_name="a",status="OK"} 2',
+        ':tensorflow:serving:x{model_name="b",status="NOT_FOUND"} 1',
+    ]
+
+
+def test_histogram():
+    histogram = Histogram("/x", "m", bounds=[1.0, 10.0])
+    for value in (0.5, 5.0, 6.0, 100.0):
+        histogram.observe(value, "a")
+    assert list(histogram.lines()) == [
+        "# TYPE :x histogram",
+        ':x_bucket{m="a",le="1"} 1',
+        ':x_bucket{m="a",le="10"} 3',
+        ':x_bucket{m="a",le="+Inf"} 4',
+        ':x_sum{m="a"} 111.5',
+        ':x_count{m="a"} 4',
+    ]
+
+
+def test_labels_cannot_add_lines():
+    counter = Counter("/x", "m")
+    counter.increment('a"} 1\nfake{m="\\')
+    _, line = counter.lines()
+    assert line == ':x{m="a\\"} 1\\nfake{m=\\"\\\\"} 1'
+
+
+def test_clients_cannot_add_series_without_end(monkeypatch):
+    monkeypatch.setattr(metrics, "MAX_SERIES", 2)
+    counter = Counter("/x", "m")
+    for name in "abcd":
+        counter.increment(name)
+    lines = list(counter.lines())[1:]
+    assert lines == [':x{m="a"} 1', ':x{m="b"} 1', ':x{m="other"} 2']

@@ -1,0 +1,71 @@
+"""A version runs its warm-up requests before others can use it."""
+
+import shutil
+
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+
+from keras_dalle.prediction_service.errors import ServingError
+from keras_dalle.prediction_service.loading import VersionLoader
+from keras_dalle.prediction_service.warmup import MAX_RECORDS, WARMUP_FILE
+from tests.serving_contract.models import HalfPlus, save
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    return save(HalfPlus(2.0), tmp_path_factory.mktemp("saved") / "1")
+
+
+def predict_log(alias="x"):
+    log = prediction_log_pb2.PredictionLog()
+    request = log.predict_log.request
+    request.model_spec.name = "m"
+    request.inputs[alias].CopyFrom(tf.make_tensor_proto([2.0]))
+    return log
+
+
+def classify_log():
+    log = prediction_log_pb2.PredictionLog()
+    request = log.classify_log.request
+    request.model_spec.signature_name = "classify_x_to_y"
+    example = request.input.example_list.examples.add()
+    example.features.feature["x"].float_list.value.append(2.0)
+    return log
+
+
+def version_with(saved, folder, records):
+    path = folder / "1"
+    shutil.copytree(saved, path)
+    file = path / WARMUP_FILE
+    file.parent.mkdir()
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        for record in records:
+            writer.write(record)
+    return path
+
+
+def load(path, **options):
+    VersionLoader(**options)("m", 1, path).close()
+
+
+def test_requests_are_replayed(saved, tmp_path):
+    records = [log.SerializeToString() for log in (predict_log(), classify_log())]
+    load(version_with(saved, tmp_path, records))
+
+
+@pytest.mark.parametrize(
+    "records, message",
+    [
+        ([predict_log("z").SerializeToString()], "not found in request"),
+        ([b"\xff\xff\xff"], "Failed to parse warmup record"),
+        ([b""], "Unsupported log_type"),
+        ([predict_log().SerializeToString()] * (MAX_RECORDS + 1), "exceeds the max"),
+    ],
+    ids=["fails", "no record", "other", "too many"],
+)
+def test_a_failing_request_fails_the_load(saved, tmp_path, records, message):
+    path = version_with(saved, tmp_path, records)
+    with pytest.raises(ServingError, match=message):
+        load(path)
+    load(path, replays_warmup=False)

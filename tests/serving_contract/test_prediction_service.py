@@ -1,0 +1,304 @@
+"""PredictionService, after TF Serving's tensorflow_model_server_test.py."""
+
+import grpc
+import pytest
+import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    inference_pb2,
+    predict_pb2,
+    regression_pb2,
+)
+
+from tests.serving_contract.models import VERSION
+from tests.serving_contract.running_server import predict_request, refusal
+
+CLASSIFY, REGRESS = "classify_x_to_y", "regress_x_to_y"
+
+
+def check_spec(spec, signature, name="half_plus_two"):
+    assert (spec.name, spec.signature_name) == (name, signature)
+    assert spec.version.value == VERSION
+
+
+def with_example(request, x=2.0):
+    example = request.input.example_list.examples.add()
+    example.features.feature["x"].float_list.value.append(x)
+    return request
+
+
+@pytest.mark.parametrize("signature", ["", "serving_default"])
+@pytest.mark.parametrize("output_filter", [[], ["y"]])
+@pytest.mark.parametrize("name, y", [("half_plus_two", 3.0), ("half_plus_three", 4.0)])
+def test_predict(server, name, y, signature, output_filter):
+    request = predict_request(name, x=[2.0], signature=signature)
+    request.output_filter.extend(output_filter)
+    response = server.prediction.Predict(request, timeout=30)
+    assert list(response.outputs) == ["y"]
+    assert response.outputs["y"].dtype == tf.float32.as_datatype_enum
+    assert list(response.outputs["y"].float_val) == [y]
+    check_spec(response.model_spec, "serving_default", name)
+
+
+def test_predict_of_a_version(server):
+    assert server.y_of([2.0, 4.0, 6.0], version=VERSION) == [3.0, 4.0, 5.0]
+
+
+def test_predict_fills_in_defaults(server):
+    response = server.prediction.Predict(predict_request("echo", text=["a"]))
+    assert list(response.outputs["number"].int64_val) == [7]
+    assert list(response.outputs["text"].string_val) == [b"a"]
+
+
+def test_strings_are_any_bytes(server):
+    texts = [b"", b"\x00\xff", "\u2764".encode(), b"x" * 1000]
+    request = predict_request("echo", text=texts, number=[1, 2, 3, 4])
+    response = server.prediction.Predict(request)
+    assert list(response.outputs["text_bytes"].string_val) == texts
+    assert list(response.outputs["number"].int64_val) == [1, 2, 3, 4]
+
+
+def test_messages_beyond_the_usual_limit(server):
+    text = b"x" * 6_000_000
+    response = server.prediction.Predict(predict_request("echo", text=[text]))
+    assert response.outputs["text"].string_val[0] == text
+
+
+def test_classify(server):
+    request = with_example(classification_pb2.ClassificationRequest())
+    request.model_spec.name = "half_plus_two"
+    request.model_spec.signature_name = CLASSIFY
+    response = server.prediction.Classify(request, timeout=30)
+    (classifications,) = response.result.classifications
+    assert [entry.score for entry in classifications.classes] == [3.0]
+    check_spec(response.model_spec, CLASSIFY)
+
+
+def test_regress(server):
+    request = with_example(with_example(regression_pb2.RegressionRequest()), 4.0)
+    request.model_spec.name = "half_plus_two"
+    request.model_spec.signature_name = REGRESS
+    response = server.prediction.Regress(request, timeout=30)
+    assert [row.value for row in response.result.regressions] == [3.0, 4.0]
+    check_spec(response.model_spec, REGRESS)
+
+
+def test_examples_with_a_context(server):
+    request = regression_pb2.RegressionRequest()
+    request.model_spec.name = "half_plus_two"
+    request.model_spec.signature_name = REGRESS
+    listed = request.input.example_list_with_context
+    listed.context.features.feature["x"].float_list.value.append(2.0)
+    listed.examples.add()
+    response = server.prediction.Regress(request, timeout=30)
+    assert [row.value for row in response.result.regressions] == [3.0]
+
+
+def multi_inference_request(*tasks):
+    request = with_example(inference_pb2.MultiInferenceRequest())
+    for name, signature, method in tasks:
+        task = request.tasks.add(method_name=f"tensorflow/serving/{method}")
+        task.model_spec.name = name
+        task.model_spec.signature_name = signature
+    return request
+
+
+def test_multi_inference(server):
+    request = multi_inference_request(
+        ("half_plus_two", REGRESS, "regress"), ("half_plus_two", CLASSIFY, "classify")
+    )
+    regressed, classified = server.prediction.MultiInference(
+        request, timeout=30
+    ).results
+    assert regressed.regression_result.regressions[0].value == 3.0
+    classes = classified.classification_result.classifications[0].classes
+    assert classes[0].score == 3.0
+    check_spec(regressed.model_spec, REGRESS)
+    check_spec(classified.model_spec, CLASSIFY)
+
+
+INVALID = "INVALID_ARGUMENT"
+
+
+@pytest.mark.parametrize(
+    "tasks, code, text",
+    [
+        ([], INVALID, "ModelSpec has no name specified."),
+        (
+            [("half_plus_two", REGRESS, "regress"), ("echo", CLASSIFY, "classify")],
+            INVALID,
+            "All ModelSpecs in a MultiInferenceRequest must access the same model "
+            "name.",
+        ),
+        (
+            [("half_plus_two", REGRESS, "regress")] * 2,
+            INVALID,
+            f"Duplicate evaluation of signature: {REGRESS}",
+        ),
+        (
+            [("half_plus_two", "zz", "regress")],
+            INVALID,
+            "Requested signature not found in model graph: zz",
+        ),
+        (
+            [("half_plus_two", REGRESS, "guess")],
+            "UNIMPLEMENTED",
+            "Unsupported signature method_name: tensorflow/serving/guess",
+        ),
+    ],
+    ids=["none", "models", "twice", "signature", "method"],
+)
+def test_multi_inference_faults(server, tasks, code, text):
+    request = multi_inference_request(*tasks)
+    assert refusal(server.prediction.MultiInference, request) == (code, text)
+
+
+def test_example_faults(server):
+    request = classification_pb2.ClassificationRequest()
+    call = server.prediction.Classify
+    assert refusal(call, request) == (INVALID, "Missing ModelSpec")
+    request.model_spec.name = "half_plus_two"
+    request.model_spec.signature_name = CLASSIFY
+    assert refusal(call, request) == (INVALID, "Input is empty.")
+    with_example(request)
+    request.model_spec.signature_name = "zz"
+    text = "No signature was found with the name: zz"
+    assert refusal(call, request) == (INVALID, text)
+    request.model_spec.signature_name = "serving_default"
+    code, text = refusal(call, request)
+    assert code == INVALID
+    assert text.startswith("No classification inputs found in SignatureDef: ")
+    request.model_spec.name = "echo"
+    assert refusal(call, request) == (INVALID, "Expected one input Tensor.")
+
+
+def test_spec_faults(server):
+    def refused(**spec):
+        request = predict_request("half_plus_two", x=[2.0])
+        version = spec.pop("version", None)
+        request.model_spec.Clear()
+        request.model_spec.MergeFrom(type(request.model_spec)(**spec))
+        if version is not None:
+            request.model_spec.version.value = version
+        return refusal(server.prediction.Predict, request)
+
+    assert refusal(server.prediction.Predict, predict_pb2.PredictRequest()) == (
+        INVALID,
+        "Missing ModelSpec",
+    )
+    assert refused(signature_name="x") == (INVALID, "ModelSpec has no name specified.")
+    name = "half_plus_two"
+    assert refused(name="zz") == (
+        "NOT_FOUND",
+        "Servable not found for request: Latest(zz)",
+    )
+    assert refused(name=name, version=9) == (
+        "NOT_FOUND",
+        f"Servable not found for request: Specific({name}, 9)",
+    )
+    assert refused(name=name, version_label="canary") == (
+        INVALID,
+        "Unrecognized servable version label: canary",
+    )
+    assert refused(name=name, signature_name="zz") == (
+        "FAILED_PRECONDITION",
+        'Serving signature key "zz" not found.',
+    )
+
+
+def test_input_faults(server):
+    def refused(name="half_plus_two", **inputs):
+        return refusal(server.prediction.Predict, predict_request(name, **inputs))
+
+    assert refused() == (
+        INVALID,
+        "input size does not match signature: 0!=1 len({}) != len({x}). "
+        "Sent extra: {}. Missing but required: {x}.",
+    )
+    assert refused(x=[2.0], z=[2.0]) == (
+        INVALID,
+        "input size does not match signature: 2!=1 len({x,z}) != len({x}). "
+        "Sent extra: {z}. Missing but required: {}.",
+    )
+    code, text = refused("echo", number=[1])
+    assert code == INVALID
+    assert text.startswith("Signature input alias: text(feed name: ")
+    assert refused(x=tf.constant([1])) == (
+        INVALID,
+        "Expects arg[0] to be float but int32 is provided",
+    )
+    request = predict_request("half_plus_two")
+    request.inputs["x"].CopyFrom(tensor_pb2.TensorProto())
+    assert refusal(server.prediction.Predict, request) == (
+        INVALID,
+        "tensor parsing error: x",
+    )
+
+
+def test_output_faults(server):
+    def refused(*output_filter):
+        request = predict_request("echo", text=["a"])
+        request.output_filter.extend(output_filter)
+        return refusal(server.prediction.Predict, request)
+
+    assert refused("zz") == (
+        INVALID,
+        "output tensor alias not found in signature: zz "
+        "Outputs expected to be in the set {number,text,text_bytes}.",
+    )
+    assert refused("text", "text") == (INVALID, "duplicate output tensor alias: text")
+
+
+def test_an_error_of_the_graph(server):
+    code, text = refusal(
+        server.prediction.Predict, predict_request("echo", text=["bad"])
+    )
+    assert code == INVALID
+    assert "`text` must not be bad" in text
+
+
+def test_deadline(server):
+    request = predict_request("slow", x=[1.0])
+    code, _ = refusal(server.prediction.Predict, request, timeout=0.3)
+    assert code == grpc.StatusCode.DEADLINE_EXCEEDED.name
+    # It stopped the work as well.
+    assert server.y_of([0.0], "slow") == [0.0]
+
+
+def metadata_request(name="half_plus_two", fields=("signature_def",)):
+    request = get_model_metadata_pb2.GetModelMetadataRequest()
+    request.model_spec.name = name
+    request.metadata_field.extend(fields)
+    return request
+
+
+def test_metadata(server):
+    response = server.prediction.GetModelMetadata(metadata_request(), timeout=30)
+    assert response.model_spec.name == "half_plus_two"
+    assert response.model_spec.version.value == VERSION
+    assert list(response.metadata) == ["signature_def"]
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    response.metadata["signature_def"].Unpack(signatures)
+    assert {"serving_default", CLASSIFY, REGRESS} <= set(signatures.signature_def)
+
+
+def test_metadata_faults(server):
+    def refused(request):
+        return refusal(server.prediction.GetModelMetadata, request)
+
+    no_spec = get_model_metadata_pb2.GetModelMetadataRequest()
+    assert refused(no_spec) == (INVALID, "Missing ModelSpec")
+    assert refused(metadata_request(fields=())) == (
+        INVALID,
+        "GetModelMetadataRequest must specify at least one metadata_field",
+    )
+    assert refused(metadata_request(fields=["x"])) == (
+        INVALID,
+        "Metadata field x is not supported",
+    )
+    assert refused(metadata_request("zz")) == (
+        "NOT_FOUND",
+        "Servable not found for request: Latest(zz)",
+    )

@@ -1,0 +1,327 @@
+"""The REST API, after TF Serving's tensorflow_model_server_test.py and json_tensor."""
+
+import base64
+import http.client
+import json
+import math
+
+import pytest
+
+from tests.serving_contract.models import VERSION
+
+PREDICT = "/v1/models/half_plus_two:predict"
+ECHO = "/v1/models/echo:predict"
+
+
+def test_rows(server):
+    body = {"instances": [2.0, 3.0, 4.0]}
+    assert server.rest(PREDICT, body) == (200, {"predictions": [3.0, 3.5, 4.0]})
+
+
+def test_columns(server):
+    body = {"inputs": [2.0, 3.0, 4.0]}
+    assert server.rest(PREDICT, body) == (200, {"outputs": [3.0, 3.5, 4.0]})
+
+
+def test_named_rows_and_columns(server):
+    assert server.rest(PREDICT, {"instances": [{"x": 2}]})[1] == {"predictions": [3.0]}
+    assert server.rest(PREDICT, {"inputs": {"x": [2]}})[1] == {"outputs": [3.0]}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/versions/{VERSION}:predict",
+        f"/versions/0000{VERSION}:PREDICT",
+        ":predict?a=b",
+    ],
+)
+def test_paths(server, path):
+    body = {"signature_name": "serving_default", "instances": [2.0]}
+    answer = server.rest(f"/v1/models/half%5Fplus_two{path}", body)
+    assert answer == (200, {"predictions": [3.0]})
+
+
+def test_numbers_have_their_shortest_text(server):
+    status, content = server.rest(PREDICT, {"instances": [0.4, 1e30]})
+    assert status == 200
+    assert content["predictions"][0] == 2.2
+    assert content["predictions"][1] == pytest.approx(5e29)
+
+
+def test_numbers_that_are_none(server):
+    status, content = server.rest(PREDICT, b'{"instances": [NaN, Infinity, -Infinity]}')
+    assert status == 200
+    first, *others = content["predictions"]
+    assert math.isnan(first) and others == [math.inf, -math.inf]
+
+
+def test_strings_and_base64(server):
+    sent = base64.b64encode(b"\x00\xff").decode()
+    rows = [{"text": "h\u00e9", "number": 1}, {"text": {"b64": sent}, "number": 2**53}]
+    status, content = server.rest(ECHO, {"instances": rows[:1]})
+    assert status == 200
+    encoded = base64.b64encode("h\u00e9".encode()).decode()
+    assert content == {
+        "predictions": [
+            {"text": "h\u00e9", "text_bytes": {"b64": encoded}, "number": 1}
+        ]
+    }
+    columns = {"text": [{"b64": "aGk="}, {"b64": "aGk"}], "number": [2**53, 2]}
+    status, content = server.rest(ECHO, {"inputs": columns})
+    assert content["outputs"] == {
+        "text": ["hi", "hi"],
+        "text_bytes": [{"b64": "aGk="}] * 2,
+        "number": [2**53, 2],
+    }
+    # What is no UTF-8 can be sent as base64, and read where the alias ends in _bytes.
+    body = {"inputs": {"text": [{"b64": sent}], "number": [1]}}
+    connection = http.client.HTTPConnection(server.rest_address, timeout=30)
+    connection.request("POST", ECHO, json.dumps(body))
+    assert sent.encode() in connection.getresponse().read()
+    connection.close()
+
+
+def test_classify_and_regress(server):
+    body = {"signature_name": "classify_x_to_y", "examples": [{"x": 2.0}]}
+    answer = server.rest("/v1/models/half_plus_two:classify", body)
+    assert answer == (200, {"results": [[["", 3.0]]]})
+    body = {"signature_name": "regress_x_to_y", "examples": [{"x": 2.0}, {"x": [4.0]}]}
+    answer = server.rest("/v1/models/half_plus_two:regress", body)
+    assert answer == (200, {"results": [3.0, 4.0]})
+    body = {
+        "signature_name": "regress_x_to_y",
+        "context": {"x": 2.0},
+        "examples": [{}],
+    }
+    answer = server.rest("/v1/models/half_plus_two:regress", body)
+    assert answer == (200, {"results": [3.0]})
+
+
+@pytest.mark.parametrize("version", ["", f"/versions/{VERSION}"])
+def test_status(server, version):
+    assert server.rest(f"/v1/models/half_plus_two{version}") == (
+        200,
+        {
+            "model_version_status": [
+                {
+                    "version": str(VERSION),
+                    "state": "AVAILABLE",
+                    "status": {"error_code": "OK", "error_message": ""},
+                }
+            ]
+        },
+    )
+
+
+def test_metadata(server):
+    status, content = server.rest("/v1/models/half_plus_two/metadata")
+    assert status == 200
+    assert content["model_spec"] == {
+        "name": "half_plus_two",
+        "signature_name": "",
+        "version": str(VERSION),
+    }
+    signatures = content["metadata"]["signature_def"]["signature_def"]
+    shape = {"dim": [{"size": "-1", "name": ""}], "unknown_rank": False}
+    x = signatures["serving_default"]["inputs"]["x"]
+    assert (x["dtype"], x["tensor_shape"]) == ("DT_FLOAT", shape)
+
+
+def test_several_calls_by_one_connection(server):
+    connection = http.client.HTTPConnection(server.rest_address, timeout=30)
+    for _ in range(3):
+        connection.request("POST", PREDICT, '{"instances": [2.0]}')
+        response = connection.getresponse()
+        assert response.getheader("Content-Type") == "application/json"
+        assert b"3.0" in response.read()
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "path, body, status, text",
+    [
+        ("/v1/models/zz:predict", {"instances": [1]}, 404, "Servable not found for re"),
+        ("/v1/models/zz", None, 404, "Could not find any versions of model zz"),
+        ("/v1/models/zz/metadata", None, 404, "Servable not found for request: Latest"),
+        (
+            "/v1/models/half_plus_two/versions/9",
+            None,
+            404,
+            "Could not find version 9 of",
+        ),
+        (
+            "/v1/models/half_plus_two/labels/zz:predict",
+            {"instances": [1]},
+            400,
+            "Unreco",
+        ),
+        ("/v1/models", None, 400, "Missing model name in request."),
+        (
+            "/v1/models/half_plus_two:guess",
+            {},
+            400,
+            "Malformed request: POST /v1/models/",
+        ),
+        ("/v1/zz", None, 400, "Malformed request: GET /v1/zz"),
+        (
+            f"/v1/models/m/versions/{2**63}",
+            None,
+            400,
+            "Failed to convert version: 9223",
+        ),
+        (PREDICT, b"", 400, "JSON Parse error: The document is empty"),
+        (PREDICT, b"{", 400, "JSON Parse error: "),
+        (PREDICT, [], 400, "Is not object"),
+        (PREDICT, {"signature_name": 3}, 400, "'signature_name' key must be a string"),
+        (PREDICT, {}, 400, "Missing 'inputs' or 'instances' key"),
+        (PREDICT, {"instances": 3}, 400, "Expecting 'instances' to be an list/array"),
+        (PREDICT, {"instances": []}, 400, "No values in 'instances' array"),
+        (PREDICT, {"instances": [1], "inputs": [1]}, 400, "expecting only one of"),
+        (
+            PREDICT,
+            {"instances": ["a"]},
+            400,
+            "Type: String is not of expected type: flo",
+        ),
+        (
+            PREDICT,
+            {"instances": [None]},
+            400,
+            "Type: Null is not of expected type: floa",
+        ),
+        (
+            PREDICT,
+            {"instances": [True]},
+            400,
+            "Type: True is not of expected type: floa",
+        ),
+        (PREDICT, {"instances": [1, [1]]}, 400, "Expecting shape [] but got: [1]"),
+        (
+            PREDICT,
+            {"instances": [1, [1, 2]]},
+            400,
+            "Expecting tensor size: 1 but got: 2",
+        ),
+        (
+            PREDICT,
+            {"instances": [1, {"x": 1}]},
+            400,
+            "got object at item 1 of input list",
+        ),
+        (PREDICT, {"instances": [{"z": 1}]}, 400, "does not have named input: z"),
+        (
+            PREDICT,
+            {"inputs": {"z": 1}},
+            400,
+            "Missing named input: x in 'inputs' object",
+        ),
+        (PREDICT, {"inputs": [[1], [1, 2]]}, 400, "unexpected size: 2 at level: 1"),
+        (
+            PREDICT,
+            {"inputs": [[1], 2]},
+            400,
+            "found at incorrect level: 2 in the JSON DO",
+        ),
+        (
+            PREDICT,
+            {"inputs": [1, [2]]},
+            400,
+            "list at unexpected level: 1 expected < 1",
+        ),
+        (
+            ECHO,
+            {"instances": ["a"]},
+            400,
+            "expecting list of objects as multiple input",
+        ),
+        (
+            ECHO,
+            {"instances": [{"text": "a"}]},
+            400,
+            "keys must be equal to: number,text",
+        ),
+        (
+            ECHO,
+            {"inputs": {"text": ["a"]}},
+            400,
+            "Missing named input: number in 'input",
+        ),
+        (
+            ECHO,
+            {"inputs": {"text": [1], "number": [1]}},
+            400,
+            "Type: Number is not of ex",
+        ),
+        (
+            ECHO,
+            {"inputs": {"text": ["a"], "number": [1.5]}},
+            400,
+            "expected type: int64",
+        ),
+        (
+            ECHO,
+            {"inputs": {"text": ["a"], "number": [2**63]}},
+            400,
+            "expected type: int64",
+        ),
+        (
+            ECHO,
+            {"inputs": {"text": [{"b64": "*"}], "number": [1]}},
+            400,
+            "Unable to base64",
+        ),
+        (ECHO, {"inputs": {"text": [{"a": 1}], "number": [1]}}, 400, "for base64 data"),
+        (ECHO, {"inputs": {"text": ["bad"], "number": [1]}}, 400, "must not be bad"),
+        (
+            PREDICT,
+            {"signature_name": "zz", "inputs": [1]},
+            400,
+            'Serving signature name: "zz" not found in signature def',
+        ),
+        ("/v1/models/half_plus_two:regress", {}, 400, "key 'examples' is expected and"),
+        (
+            "/v1/models/half_plus_two:regress",
+            {"examples": 3},
+            400,
+            "to be an list/array",
+        ),
+        (
+            "/v1/models/half_plus_two:regress",
+            {"examples": []},
+            400,
+            "is an empty array",
+        ),
+        ("/v1/models/half_plus_two:regress", {"examples": [3]}, 400, "got JSON Number"),
+        (
+            "/v1/models/half_plus_two:regress",
+            {"examples": [{"x": [1, "a"]}]},
+            400,
+            "Unexpected element type in feature: x expecting type: int64",
+        ),
+    ],
+)
+def test_refusals(server, path, body, status, text):
+    answer_status, content = server.rest(path, body)
+    assert answer_status == status
+    assert list(content) == ["error"]
+    assert text in content["error"]
+
+
+def test_metrics(server):
+    server.rest(PREDICT, {"instances": [2.0]})
+    server.y_of([2.0])
+    page = server.text("/monitoring/prometheus/metrics")
+    prefix = ":tensorflow:serving:"
+    labels = 'model_name="half_plus_two"'
+    grpc, rest = 'API="Predict",entrypoint="GRPC"', 'API="predict",entrypoint="REST"'
+    runtime = 'API="Predict",runtime="TF1"'
+    for line in (
+        f"# TYPE {prefix}request_count counter",
+        f"# TYPE {prefix}request_latency histogram",
+        f'{prefix}request_count{{{labels},status="OK"}} ',
+        f"{prefix}request_latency_count{{{labels},{grpc}}} ",
+        f"{prefix}request_latency_count{{{labels},{rest}}} ",
+        f'{prefix}runtime_latency_bucket{{{labels},{runtime},le="+Inf"}} ',
+    ):
+        assert f"\n{line}" in f"\n{page}", line
