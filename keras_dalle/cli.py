@@ -20,18 +20,28 @@ from keras_dalle.commands.export import export
 from keras_dalle.commands.generate import generate
 from keras_dalle.commands.prepare_data import prepare_data
 from keras_dalle.commands.presets import presets
+from keras_dalle.commands.reproduce import reproduce
 from keras_dalle.commands.serve import serve
+from keras_dalle.commands.stock_flags import StockFlagsCommand
 from keras_dalle.commands.train import train
 
 # What a user can cause and mend: bad values, files, ports, servers, extras that are not
 # installed. Anything else is a bug of ours and shows its traceback.
 USER_ERRORS = (ValueError, OSError, RuntimeError, ImportError)
 
+# Each with its examples, one a paragraph.
 COMMANDS = (
     (
         generate,
         'keras-dalle generate "red heart" "woman firefighter: dark skin tone" '
-        "-o grid.png --seed 1",
+        "-o grid.png --seed 1\n\n"
+        'keras-dalle generate "red heart" --num-images 4 -o hearts/\n\n'
+        "keras-dalle generate --prompts-file prompts.csv -o pictures/",
+    ),
+    (
+        reproduce,
+        "keras-dalle reproduce grid.png\n\n"
+        "keras-dalle reproduce grid.png --output again.png --preset emoji_tiny",
     ),
     (train, "keras-dalle train --recipe emoji_tiny --run-dir runs/emoji"),
     (prepare_data, "keras-dalle prepare-data --data-dir runs/emoji_data"),
@@ -39,7 +49,11 @@ COMMANDS = (
     (convert, "keras-dalle convert downloads/dalle-mini --to out/dalle_mini"),
     (export, "keras-dalle export emoji_tiny out/models/dalle"),
     (serve, "keras-dalle serve out/models/dalle --port 8500"),
-    (client, 'keras-dalle client 127.0.0.1:8500 "red heart" -o out.png'),
+    (
+        client,
+        'keras-dalle client 127.0.0.1:8500 "red heart" -o out.png\n\n'
+        'keras-dalle client 127.0.0.1:8500 "red heart" "rocket" -o pictures/',
+    ),
     (demo, 'keras-dalle demo "red heart" -o out/demo.png'),
     (presets, "keras-dalle presets"),
     (doctor, "keras-dalle doctor"),
@@ -68,8 +82,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Pictures from words: train, export, serve and ask DALL·E mini models.",
 )
-for _function, _example in COMMANDS:
-    app.command(epilog=f"Example: {_example}")(_function)
+for _function, _examples in COMMANDS:
+    _class = StockFlagsCommand if _function is serve else None
+    app.command(epilog=f"Examples:\n\n{_examples}", cls=_class)(_function)
 
 
 def main() -> None:

@@ -7,7 +7,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from keras_dalle.commands.preset_names import load_task
+from keras_dalle.commands.outputs import output_of, write_pictures
+from keras_dalle.commands.preset_names import load_task, preset_identity
 from keras_dalle.commands.progress import step
 from keras_dalle.commands.serve import READY
 
@@ -40,25 +41,26 @@ def run_demo(
         The absolute path of the picture.
     """
     prompts = list(prompts or DEFAULT_PROMPTS)
+    pictures = output_of(str(output), columns=min(COLUMNS, len(prompts)))
     with step(f"Loading the preset {preset}"):
-        from keras_dalle.commands.grids import decode_pngs, prompt_bytes, write_grid
+        from keras_dalle.commands.drawing import served_drawer_of
+        from keras_dalle.commands.prompt_files import entries_of, requests_of
         from keras_dalle.prediction_service.client import PredictionClient
         from keras_dalle.saved_model.exporter import export_saved_model
 
         task = load_task(preset)
+        identity = preset_identity(preset)
     with tempfile.TemporaryDirectory() as base_path:
         with step("Exporting it as a SavedModel"):
             export_saved_model(task, base_path)
         with contextlib.ExitStack() as stack:
             with step("Starting the embedded server"):
                 target = stack.enter_context(served(base_path))
-            with step(f"Asking {target} for {len(prompts)} pictures"):
-                client = stack.enter_context(PredictionClient(target))
-                pngs = client.generate(
-                    [prompt_bytes(prompt) for prompt in prompts], seed=seed
-                )
-    columns = min(COLUMNS, len(prompts))
-    return write_grid(decode_pngs(pngs), prompts, output, columns=columns).absolute()
+            client = stack.enter_context(PredictionClient(target))
+            parameters = {**client.defaults(), "seed": seed}
+            requests = requests_of(entries_of(prompts), "", parameters)
+            write_pictures(requests, pictures, served_drawer_of(client), identity)
+    return pictures.path.absolute()
 
 
 @contextlib.contextmanager
@@ -69,9 +71,8 @@ def served(base_path: str | Path) -> Iterator[str]:
         RuntimeError: The server did not start; its own words are on standard error.
     """
     command = [sys.executable, "-m", "keras_dalle.cli", "serve", str(base_path)]
-    with subprocess.Popen(
-        [*command, "--port", "0"], stdout=subprocess.PIPE, text=True
-    ) as process:
+    command += ["--port", "0", "--rest_api_port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             first_line = next(iter(process.stdout or ()), "")
             if not first_line.startswith(READY):

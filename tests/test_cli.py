@@ -14,14 +14,18 @@ from keras_dalle import demo
 from keras_dalle.cli import COMMANDS, app
 from keras_dalle.commands import client as client_command
 from keras_dalle.commands import export, generate, preset_names
-from keras_dalle.generation.parameters import PARAMETERS
+from keras_dalle.generation.parameters import PARAMETERS, defaults_of
 from keras_dalle.models.dalle_bart.dalle_bart_text_to_image import DalleBartTextToImage
 from keras_dalle.prediction_service.client import PredictionClient
+from keras_dalle.utils.picture_files import read_metadata
+from keras_dalle.utils.picture_metadata import PresetIdentity
+from tests.drawing_task import DrawingTask
 from tests.fonts import needs_font
 from tests.tiny_preset import tiny_task
-from tests.toy_task import ToyTask, export_toy
+from tests.toy_task import export_toy
 from training import train as training_script
 
+ANY_PORTS = ("--port", 0, "--rest_api_port", 0)
 SHIPPED_CONFIG = preset_names.CONFIG_FILE
 
 
@@ -38,17 +42,6 @@ def refusal(*arguments):
     return result.stderr
 
 
-class GeneratingTask(ToyTask):
-    """A picture whose colour says with which prompt and seed it was asked for."""
-
-    def generate(self, inputs, *, num_images, seed, **parameters):
-        (prompt,) = inputs["prompts"]
-        picture = np.full([1, 8, 8, 3], (len(prompt) % 250, seed, 0), np.uint8)
-        if num_images == 1:
-            return picture
-        return np.repeat(picture[:, np.newaxis], num_images, axis=1)
-
-
 @pytest.fixture
 def preset(monkeypatch, tmp_path):
     """A preset's folder, of which the commands load a toy."""
@@ -56,7 +49,7 @@ def preset(monkeypatch, tmp_path):
     folder.mkdir()
     (folder / SHIPPED_CONFIG).write_text("{}")
     for module in (generate, export, demo):
-        monkeypatch.setattr(module, "load_task", lambda _: GeneratingTask())
+        monkeypatch.setattr(module, "load_task", lambda _: DrawingTask())
     return folder
 
 
@@ -92,7 +85,7 @@ def test_help_imports_no_tensorflow():
 def test_every_command_has_help_with_an_example(function, example):
     result = run(function.__name__.replace("_", "-"), "--help")
     assert result.exit_code == 0
-    assert example in " ".join(result.output.split())
+    assert " ".join(example.split()) in " ".join(result.output.split())
 
 
 def test_generate_writes_a_grid(preset, tmp_path):
@@ -101,6 +94,7 @@ def test_generate_writes_a_grid(preset, tmp_path):
     assert result.exit_code == 0, result.output
     assert result.stdout.strip() == str(path)
     assert Image.open(path).size[0] > 16
+    assert [row.prompt for row in read_metadata(path).pictures] == ["red", "blue"]
 
 
 def test_generate_num_images_without_labels(preset, tmp_path):
@@ -109,18 +103,6 @@ def test_generate_num_images_without_labels(preset, tmp_path):
     assert run("generate", "red", "blue", *options).exit_code == 0
     width, height = Image.open(path).size
     assert width > height, "three pictures a row, one row a prompt"
-
-
-def test_rows_are_the_same_together_and_alone():
-    together = list(generate.draw(GeneratingTask(), ["a", "bb"], "", **ONE_PICTURE))
-    alone = [
-        next(generate.draw(GeneratingTask(), [prompt], "", **ONE_PICTURE))
-        for prompt in ("a", "bb")
-    ]
-    np.testing.assert_array_equal(together, alone)
-
-
-ONE_PICTURE = {"num_images": 1, "seed": 1}
 
 
 @pytest.mark.parametrize(
@@ -221,7 +203,8 @@ def test_folder_that_is_no_preset(tmp_path):
 def test_bad_picture_suffix(preset, tmp_path):
     path = tmp_path / "grid.xyz"
     message = refusal("generate", "red", "-o", path, "--preset", preset)
-    assert "suffix of a picture format" in message
+    assert "must end in .png, .jpg, .jpeg, .webp. Received: " in message
+    assert f"has a slash at its end: -o {path}/" in message
 
 
 def test_export_counts_versions_and_checks(preset, tmp_path):
@@ -238,7 +221,18 @@ def test_serve_and_client(served_target, tmp_path):
     result = run("client", served_target, "red", "blue", "-o", path)
     assert result.exit_code == 0, result.output
     assert result.stdout.strip() == str(path)
-    assert path.is_file()
+    metadata = read_metadata(path)
+    assert [row.prompt for row in metadata.pictures] == ["red", "blue"]
+    assert metadata.pictures[0].parameters == defaults_of(None)
+    assert metadata.preset == PresetIdentity("dalle", None)
+
+
+def test_client_writes_single_pictures(served_target, tmp_path):
+    options = ["-o", f"{tmp_path}/", "--format", "jpg", "--seed", 3, "--top-p", 0.5]
+    assert run("client", served_target, "red", "blue", *options).exit_code == 0
+    assert sorted(os.listdir(tmp_path)) == ["blue_3.jpg", "red_3.jpg"]
+    (row,) = read_metadata(tmp_path / "red_3.jpg").pictures
+    assert row.parameters == {**defaults_of(None), "seed": 3, "top_p": 0.5}
 
 
 def test_client_names_a_faulty_row(served_target, tmp_path):
@@ -252,30 +246,60 @@ def test_client_without_a_server(tmp_path):
 
 def test_serve_on_a_busy_port(served_target, base_path):
     port = served_target.rpartition(":")[2]
-    message = refusal("serve", base_path, "--port", port)
+    message = refusal("serve", base_path, "--port", port, "--rest_api_port", 0)
     assert f"Cannot listen on 127.0.0.1:{port}" in message
 
 
 def test_serve_without_a_model(tmp_path):
-    message = refusal("serve", tmp_path / "nowhere", "--port", 0)
+    message = refusal("serve", tmp_path / "nowhere", *ANY_PORTS)
     assert "Could not find base path" in message
-    assert "No versions of servable" in refusal("serve", tmp_path, "--port", 0)
+    assert "No versions of servable" in refusal("serve", tmp_path, *ANY_PORTS)
 
 
 def test_serve_names_the_stock_server_and_stops_on_a_signal(base_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "keras_dalle.cli", "serve", str(base_path)]
-        + ["--port", "0", "--model_name", "m"],
+        + ["--port", "0", "--rest_api_port", "0", "--model_name", "m"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout.readline().startswith("Serving m version 1 on 127.0.0.1:")
+    assert process.stdout.readline().startswith("Serving m version 1, REST on ")
     process.terminate()
     _, messages = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert "tensorflow_model_server --port=" in messages
-    assert f"--model_base_path={base_path}" in messages
+    stock = next(line for line in messages.splitlines() if "tensorflow_model" in line)
+    assert stock.split()[0] == "tensorflow_model_server"
+    flags = ("--model_name=m", f"--model_base_path={base_path}", "--port=")
+    assert all(f" {flag}" in stock for flag in flags)
+
+
+def test_serve_refuses_bad_flags_before_it_imports_tensorflow(tmp_path):
+    file = tmp_path / "models.config"
+    file.write_text("model_config_list {")
+    code = (
+        "import sys; sys.argv = ['keras-dalle', *sys.argv[1:]]\n"
+        "from keras_dalle.cli import main\n"
+        "try: main()\n"
+        "finally: print('tensorflow' in sys.modules)"
+    )
+    for flags in (["--model_config_file", str(file)], ["--grpc_max_threads=0", "x"]):
+        result = subprocess.run(
+            [sys.executable, "-c", code, "serve", *flags],
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode in (1, 2) and result.stdout == "False\n"
+
+
+def test_serve_takes_switches_as_the_stock_server_does(base_path):
+    def message(*flags):
+        return run("serve", base_path, "--batching_parameters_file=x", *flags).stderr
+
+    for flags in ([], ["--enable_batching=false"]):
+        assert "without --enable_batching" in message(*flags)
+    for flags in (["--enable_batching"], ["--enable_batching=true"]):
+        assert "without --enable_batching" not in message(*flags)
 
 
 def test_serve_takes_one_base_path(base_path):
@@ -286,6 +310,7 @@ def test_serve_takes_one_base_path(base_path):
 def test_demo_goes_the_whole_way(preset, tmp_path):
     path = demo.run_demo(["red", "blue"], tmp_path / "demo.png", preset=str(preset))
     assert Image.open(path).size[0] > 16
+    assert read_metadata(path).preset.name == preset.name
 
 
 def test_presets_are_listed_with_sizes(monkeypatch, tmp_path):
@@ -322,15 +347,27 @@ def test_prepare_data_counts_pictures(monkeypatch, tmp_path):
     assert sum(map(int, rows)) == 3
 
 
-def test_training_script_runs_on_tensorflow_by_default(monkeypatch):
-    monkeypatch.setenv("KERAS_BACKEND", "jax")
-    monkeypatch.delenv("KERAS_BACKEND")
-    monkeypatch.setattr(sys, "argv", ["train", "--recipe", "emoji_tiny"])
-    backends = []
+def environment_of_training(monkeypatch, start):
+    """What the two variables are while a recipe runs; they are gone afterwards."""
+    seen = {}
+    for name in ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS"):
+        monkeypatch.setenv(name, "kept by monkeypatch")
+        monkeypatch.delenv(name)
     monkeypatch.setattr(
-        training_script.recipes,
-        "run",
-        lambda *_: backends.append(os.environ["KERAS_BACKEND"]),
+        training_script.recipes, "run", lambda *_: seen.update(os.environ)
     )
-    training_script.main()
-    assert backends == ["tensorflow"]
+    start()
+    return seen.get("KERAS_BACKEND"), seen["TF_ENABLE_ONEDNN_OPTS"]
+
+
+def test_training_script_runs_on_tensorflow_by_default(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train", "--recipe", "emoji_tiny"])
+    found = environment_of_training(monkeypatch, training_script.main)
+    assert found == ("tensorflow", "1")
+
+
+def test_train_command_turns_onednn_on(monkeypatch):
+    def start():
+        assert run("train", "--recipe", "emoji_tiny").exit_code == 0
+
+    assert environment_of_training(monkeypatch, start)[1] == "1"

@@ -1,20 +1,27 @@
 """`keras-dalle generate`: pictures from a preset, in this process."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.progress import track
 
-from keras_dalle.commands import options
-from keras_dalle.commands.preset_names import check_preset, load_task
-from keras_dalle.commands.progress import console, step
+from keras_dalle.commands import options, ranking
+from keras_dalle.commands.outputs import output_of, write_pictures
+from keras_dalle.commands.preset_names import check_preset, load_task, preset_identity
+from keras_dalle.commands.progress import step
 
 
 def generate(
-    prompts: options.Prompts,
-    output: options.Output = Path("grid.png"),
+    context: typer.Context,
+    prompts: Annotated[list[str] | None, typer.Argument(help="Texts to draw.")] = None,
+    output: options.PictureOutput = "grid.png",
+    prompts_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Prompts to draw into a folder: text, one a line, or .csv or .jsonl "
+            "with the columns prompt, negative_prompt, name and any parameter."
+        ),
+    ] = None,
     preset: Annotated[
         str, typer.Option(help="A shipped preset's name, or a preset's folder.")
     ] = "emoji_tiny",
@@ -22,55 +29,55 @@ def generate(
     negative_prompt: options.NegativePrompt = "",
     seed: options.Seed = 0,
     guidance_scale: options.GuidanceScale = None,
+    guidance_scale_end: options.GuidanceScaleEnd = None,
     temperature: options.Temperature = None,
     top_k: options.TopK = None,
     top_p: options.TopP = None,
-    labels: Annotated[bool, typer.Option(help="Write the prompts.")] = True,
+    labels: Annotated[bool, typer.Option(help="Write the prompts into a grid.")] = True,
+    folder_format: options.FolderFormat = None,
+    best_of: ranking.BestOf = None,
+    keep: ranking.Keep = 1,
+    rank_by: ranking.RankByOption = ranking.DEFAULT,
+    clip: ranking.Clip = None,
 ) -> None:
-    """Draw prompts with a model and write a grid of the pictures."""
+    """Draw prompts with a model: a grid of the pictures, or single ones into a folder.
+
+    Each file holds what it was drawn from; `keras-dalle reproduce` draws it again.
+    """
+    if bool(prompts) == (prompts_file is not None):
+        raise typer.BadParameter("Give either PROMPTS or --prompts-file.")
+    ranking.check_options(best_of, keep, num_images, rank_by, clip)
+    columns = max(num_images, keep)
+    target = output_of(
+        output,
+        folder_format,
+        columns=columns if columns > 1 else None,
+        labels=labels,
+        replace=prompts_file is not None,
+    )
+    if prompts_file is not None and not target.is_folder:
+        raise typer.BadParameter(
+            f"--prompts-file draws into a folder: -o FOLDER/. Received: -o {output}"
+        )
     check_preset(preset)
     with step(f"Loading {preset}"):
-        import numpy as np
+        from keras_dalle.commands.drawing import drawer_of, given_parameters
+        from keras_dalle.commands.prompt_files import (
+            entries_of,
+            read_prompts_file,
+            requests_of,
+        )
 
-        from keras_dalle.commands.grids import write_grid
-
+        entries = (
+            read_prompts_file(prompts_file)
+            if prompts_file
+            else entries_of(prompts or ())
+        )
         task = load_task(preset)
-    pictures = draw(
-        task,
-        prompts,
-        negative_prompt,
-        num_images=num_images,
-        seed=seed,
-        guidance_scale=guidance_scale,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-    )
-    progress = track(pictures, "Drawing", total=len(prompts), console=console)
-    images_NHWC = np.concatenate(list(progress))
-    path = write_grid(
-        images_NHWC,
-        [prompt for prompt in prompts for _ in range(num_images)],
-        output,
-        columns=num_images if num_images > 1 else None,
-        labels=labels,
-    )
-    typer.echo(path)
-
-
-def draw(
-    task: Any, prompts: list[str], negative_prompt: str, **parameters: Any
-) -> Iterator[Any]:
-    """Yields the pictures of each prompt, uint8 [num_images, H, W, 3].
-
-    One call a prompt, so that there is progress to see.
-    """
-    from keras_dalle.commands.grids import prompt_bytes
-
-    for prompt in prompts:
-        inputs = {
-            "prompts": [prompt_bytes(prompt)],
-            "negative_prompts": [prompt_bytes(negative_prompt)],
-        }
-        images = task.generate(inputs, **parameters)
-        yield images.reshape(-1, *images.shape[-3:])
+        identity = preset_identity(preset)
+    parameters = {**task.generation_defaults, **given_parameters(context.params)}
+    requests = requests_of(entries, negative_prompt, parameters, num_images)
+    if best_of is not None:
+        ranker = ranking.load_ranker(rank_by, clip)
+        requests = ranking.best_requests(task, requests, best_of, keep, ranker)
+    write_pictures(requests, target, drawer_of(task), identity)

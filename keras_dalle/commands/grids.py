@@ -1,6 +1,9 @@
-"""From PNG bytes or arrays, with their prompts, to one picture on disk."""
+"""Pictures with their prompts to one picture on disk."""
+
+# N pictures, H height, W width
 
 import io
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,30 +11,79 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from keras_dalle.utils.images import image_grid, save_image
+import keras_dalle
+from keras_dalle.utils.images import image_grid
+from keras_dalle.utils.picture_files import check_metadata_fits, save_picture
+from keras_dalle.utils.picture_metadata import (
+    MAX_PICTURES,
+    GridLayout,
+    PictureMetadata,
+    PictureRow,
+    PresetIdentity,
+)
 
 MAX_LABEL_CHARACTERS = 80
 
 
-def write_grid(
-    images: np.ndarray,
-    prompts: Sequence[str],
+def plan_grid(
+    rows: Sequence[PictureRow],
+    preset: PresetIdentity,
     path: Path,
     *,
     columns: int | None = None,
     labels: bool = True,
-) -> Path:
-    """Writes pictures as a grid, each over its prompt.
+) -> PictureMetadata:
+    """The metadata of a file with all pictures, checked before they are drawn.
+
+    One picture without a label is the file by itself; all else is a grid.
 
     Args:
-        images: uint8 [N, H, W, 3].
-        prompts: N texts.
-        path: The file; its suffix names the format.
-        columns: Pictures a row. Default: about a square.
-        labels: Whether prompts are written under the pictures.
+        rows: the pictures' inputs.
+        preset: the model that draws them.
+        path: the file; its ending names the format.
+        columns: pictures a row. Default: about a square.
+        labels: whether prompts are written under the pictures.
+
+    Raises:
+        ValueError: such a file cannot hold so many pictures or so long prompts.
     """
-    texts = [_label(prompt) for prompt in prompts] if labels else None
-    return save_image(image_grid(images, columns, texts), path)
+    if len(rows) > MAX_PICTURES:
+        raise ValueError(
+            f"A grid has at most {MAX_PICTURES} pictures. Received: {len(rows)}. Write "
+            "single pictures: -o FOLDER/"
+        )
+    grid = None
+    if len(rows) > 1 or labels:
+        square = math.ceil(math.sqrt(len(rows)))
+        grid = GridLayout(columns or square, labels)
+    metadata = PictureMetadata(rows, preset, grid, keras_dalle.__version__)
+    check_metadata_fits(metadata, path)
+    return metadata
+
+
+def write_grid(images_NHWC: np.ndarray, metadata: PictureMetadata, path: Path) -> Path:
+    """Writes the file that `plan_grid` planned.
+
+    Args:
+        images_NHWC: uint8 [N, H, W, 3].
+        metadata: the plan, its rows with fingerprints of their pictures.
+        path: the file.
+    """
+    return save_picture(compose(images_NHWC, metadata), path, metadata)
+
+
+def compose(images_NHWC: np.ndarray, metadata: PictureMetadata) -> Image.Image:
+    """What the file shows: the pictures as a grid, each over its prompt, or the one.
+
+    Args:
+        images_NHWC: uint8 [N, H, W, 3].
+        metadata: their prompts and layout.
+    """
+    grid = metadata.grid
+    if grid is None:
+        return Image.fromarray(images_NHWC[0])
+    texts = [_label(row.prompt) for row in metadata.pictures] if grid.labels else None
+    return image_grid(images_NHWC, grid.columns, texts)
 
 
 def decode_pngs(pngs: Sequence[bytes]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Arguments and options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,6 +11,22 @@ INT64_MAX = 2**63 - 1
 Prompts = Annotated[list[str], typer.Argument(help="Texts to draw.")]
 Output = Annotated[
     Path, typer.Option("--output", "-o", help="Where to write the grid of pictures.")
+]
+PictureOutput = Annotated[
+    str,
+    typer.Option(
+        "--output",
+        "-o",
+        help="A grid's file, ending in .png, .jpg or .webp; or a folder for single "
+        "pictures, with a slash at its end.",
+        metavar="FILE|FOLDER/",
+    ),
+]
+FolderFormat = Annotated[
+    Literal["png", "jpg", "webp"] | None,
+    typer.Option(
+        "--format", help="Of single pictures in a folder.", show_default="png"
+    ),
 ]
 NegativePrompt = Annotated[str, typer.Option(help="What to steer away from.")]
 Seed = Annotated[
@@ -23,6 +39,10 @@ Seed = Annotated[
 ]
 GuidanceScale = Annotated[
     float | None, typer.Option(help="How far to follow the prompt; 1 is off.")
+]
+GuidanceScaleEnd = Annotated[
+    float | None,
+    typer.Option(help="The same at the last image token, along a line; -1 keeps it."),
 ]
 Temperature = Annotated[float | None, typer.Option(help="Of the sampling.")]
 TopK = Annotated[

@@ -4,7 +4,8 @@ import difflib
 from pathlib import Path
 from typing import Any
 
-from keras_dalle.utils.hub import PREFIX, HubError
+from keras_dalle.utils.hub import PREFIX, HubError, cached_folder
+from keras_dalle.utils.picture_metadata import PresetIdentity
 
 PRESETS_DIRECTORY = Path(__file__).parents[1] / "presets"
 CONFIG_FILE = "config.json"
@@ -82,3 +83,35 @@ def load_task(preset: str) -> Any:
             f"The files of preset {preset} cannot be read, or are damaged. Install or "
             f"download them again. {type(error).__name__}: {error}"
         ) from error
+
+
+def preset_identity(preset: str) -> PresetIdentity:
+    """What a picture's metadata says of a preset that was loaded before.
+
+    A folder's path is left out: it says more of its owner than of the picture. Files
+    that KerasHub downloads from elsewhere than the Hugging Face Hub have no
+    fingerprint.
+    """
+    from keras_dalle.utils.fingerprints import fingerprint_of_preset
+
+    folders = _local_folders(preset)
+    name = preset
+    if preset not in shipped_presets() and Path(preset).is_dir():
+        name = Path(preset).resolve().name
+    return PresetIdentity(name, fingerprint_of_preset(folders) if folders else None)
+
+
+def _local_folders(preset: str) -> list[Path]:
+    """Where a preset's files are, and those of its VQGAN if that is another preset."""
+    from keras_dalle.models.dalle_bart.dalle_bart_presets import vqgan_of
+
+    if preset in (shipped := shipped_presets()):
+        return [shipped[preset]]
+    if Path(preset).is_dir():
+        return [Path(preset)]
+    published = published_presets()
+    handle = published[preset]["kaggle_handle"] if preset in published else preset
+    if not handle.startswith(PREFIX):
+        return []
+    vqgan = vqgan_of(preset)
+    return [cached_folder(handle), *(_local_folders(vqgan) if vqgan else [])]

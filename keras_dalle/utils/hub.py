@@ -63,6 +63,21 @@ class HubRepository:
         )
 
 
+def cached_folder(handle: str) -> Path:
+    """Where the Hub's client keeps a repository that was downloaded before.
+
+    Args:
+        handle: `hf://user/repository`.
+
+    Raises:
+        FileNotFoundError: it was not.
+    """
+    from huggingface_hub import snapshot_download
+
+    repository_id = handle.removeprefix(PREFIX)
+    return Path(snapshot_download(repository_id, local_files_only=True))
+
+
 def open_repository(name: str, handle: str) -> HubRepository:
     """Asks the Hub for a repository's config.json, once and without retries.
 

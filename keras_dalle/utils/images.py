@@ -1,11 +1,9 @@
-"""Grids of pictures with labels, and saving pictures."""
+"""Grids of pictures with labels."""
 
 # N pictures, H height, W width
 
 import math
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -66,36 +64,6 @@ def image_grid(
             _draw_label(grid, texts[i], left + column_width // 2, top + height)
         top += height + label_height + _MARGIN
     return grid
-
-
-def save_image(image: Image.Image, path: str | Path) -> Path:
-    """Saves a picture in the format of the path's suffix, whole or not at all.
-
-    Args:
-        image: Any Pillow image.
-        path: File to write; missing folders are made.
-
-    Returns:
-        The path.
-
-    Raises:
-        ValueError: Pillow knows no format for the suffix.
-    """
-    path = Path(path)
-    image_format = Image.registered_extensions().get(path.suffix.lower())
-    if image_format not in Image.SAVE:
-        raise ValueError(
-            f"`path` must end in the suffix of a picture format, such as .png. "
-            f"Received: {path}"
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        image.save(partial, format=image_format)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
 
 
 def _check_images(images: np.ndarray) -> None:

@@ -1,10 +1,9 @@
-"""Grids of pictures and saving them."""
+"""Grids of pictures."""
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from keras_dalle.utils.images import image_grid, save_image
+from keras_dalle.utils.images import image_grid
 
 RED = np.array([200, 0, 0], np.uint8)
 
@@ -59,30 +58,3 @@ def test_labels_are_drawn_inside_the_grid_and_hide_no_picture():
 def test_wrong_arguments_are_refused(images, options, message):
     with pytest.raises(ValueError, match=message):
         image_grid(images, **options)
-
-
-def test_saved_picture_is_read_back(tmp_path):
-    grid = image_grid(red_pictures(2))
-    path = save_image(grid, tmp_path / "new" / "grid.png")
-    np.testing.assert_array_equal(np.asarray(Image.open(path)), np.asarray(grid))
-    assert [file.name for file in path.parent.iterdir()] == ["grid.png"]
-
-
-def test_failed_saving_leaves_the_earlier_picture(tmp_path, monkeypatch):
-    path = save_image(image_grid(red_pictures(1)), tmp_path / "grid.png")
-    before = path.read_bytes()
-
-    def fail(self, file, **_):
-        file.write_bytes(b"half")
-        raise OSError("disk full")
-
-    monkeypatch.setattr(Image.Image, "save", fail)
-    with pytest.raises(OSError, match="disk full"):
-        save_image(image_grid(red_pictures(2)), path)
-    assert path.read_bytes() == before
-    assert [file.name for file in tmp_path.iterdir()] == ["grid.png"]
-
-
-def test_unknown_suffix_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="suffix of a picture format"):
-        save_image(image_grid(red_pictures(1)), tmp_path / "grid.what")
