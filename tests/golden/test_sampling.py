@@ -79,7 +79,8 @@ def test_minimum_length(golden):
     for name in _names(golden, "min_length"):
         match = re.fullmatch(r"min_length(\d+)/eos_(\w+)/cur_len(\d+)", name)
         end_token = EndToken(end_tokens[match[2]], 0, min_length=int(match[1]))
-        ours = end_token.forbid(tf.constant(logits), int(match[3]) - 1)
+        positions_BW = tf.fill([len(logits), 1], int(match[3]) - 1)
+        ours = end_token.forbid(tf.constant(logits)[:, None], positions_BW)[:, 0]
         np.testing.assert_array_equal(ours, golden[name], err_msg=name)
 
 

@@ -25,6 +25,11 @@ from tests.serving_contract.running_server import (
     refusal,
 )
 
+ENDED_BY_DEADLINE = (
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.UNAVAILABLE,
+)
+
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
@@ -72,6 +77,7 @@ def test_kill_restart_and_an_orderly_end(models):
         response = stub.Predict(request, timeout=30, wait_for_ready=True)
         assert list(response.outputs["y"].float_val) == [3.0]
 
+        start = time.monotonic()
         slow = server.prediction.Predict.future(
             predict_request("slow", x=[1.0]), timeout=2.0
         )
@@ -86,8 +92,10 @@ def test_kill_restart_and_an_orderly_end(models):
         server.process.send_signal(signal.SIGTERM)
         time.sleep(0.5)
         assert refusal(server.prediction.Predict, request)[0] == "UNAVAILABLE"
-        # They end by their own deadlines, and are not cut off.
-        assert slow.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        # They end by their own deadlines, and are not cut off before. At the deadline
+        # the server may be gone a moment before the client's own clock has run out.
+        assert slow.code() in ENDED_BY_DEADLINE
+        assert time.monotonic() - start >= 1.95
         asking.join()
         assert [status for status, _ in rest] == [504]
         assert server.process.wait(20) == 0
