@@ -48,3 +48,4 @@ def client(
             # A server does not tell which files its model was made from.
             PresetIdentity(model_name, sha256=None),
         )
+    typer.echo(pictures.path)

@@ -81,3 +81,4 @@ def generate(
         ranker = ranking.load_ranker(rank_by, clip)
         requests = ranking.best_requests(task, requests, best_of, keep, ranker)
     write_pictures(requests, target, drawer_of(task), identity)
+    typer.echo(target.path)

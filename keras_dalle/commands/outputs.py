@@ -88,7 +88,7 @@ def write_pictures(
     draw: "Draw",
     preset: "PresetIdentity",
 ) -> None:
-    """Draws and writes pictures, with progress, and prints where they are.
+    """Draws and writes pictures, with progress.
 
     Args:
         requests: the pictures.
@@ -113,7 +113,6 @@ def write_pictures(
         )
     else:
         _write_one_file(requests, output, draw, preset)
-    typer.echo(output.path)
 
 
 def _write_one_file(

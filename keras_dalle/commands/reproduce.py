@@ -175,4 +175,4 @@ def _verdict(
             "are not, because it was edited, or encoded or labelled by another version "
             "of Pillow"
         )
-    return True, f"identical: all pixels, and all {count} pictures"
+    return True, f"identical: all pixels of the file, and {count} of {count} pictures"

@@ -74,7 +74,7 @@ def test_single_pictures_of_a_folder_too(toy, tmp_path):
     run("generate", "red", "-o", f"{tmp_path}/out/", "--preset", "toy")
     result = run("reproduce", tmp_path / "out" / "red_0.png")
     assert result.exit_code == 0, result.output
-    assert "identical: all pixels, and all 1 pictures" in result.stdout
+    assert "identical: all pixels of the file, and 1 of 1 pictures" in result.stdout
 
 
 def test_into_another_format(picture, tmp_path):
