@@ -196,6 +196,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(answer.body)
+        # Before the call counts as ended: drain() then cuts the connection.
+        self.wfile.flush()
 
     def send_error(
         self, code: int, message: str | None = None, explain: str | None = None

@@ -82,6 +82,13 @@ def test_a_body_too_large(connection, monkeypatch):
     assert ask(connection, body=b"x" * 1001)[0] == 413
 
 
+def wait_until(condition):
+    end = time.monotonic() + 10
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert condition()
+
+
 def slow_calls(server, number):
     outcomes = []
 
@@ -98,6 +105,7 @@ def slow_calls(server, number):
 
 def test_only_so_many_calls_at_once(server, api):
     threads, outcomes = slow_calls(server, 5)
+    wait_until(lambda: api.running == 2)
     time.sleep(0.3)
     assert api.running == 2
     api.go_on.set()
@@ -128,7 +136,7 @@ def test_a_silent_client_is_left(server, monkeypatch):
 def test_a_client_that_vanishes(server, connection, api):
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as gone:
         gone.sendall(b"GET /slow HTTP/1.1\r\n\r\n")
-        time.sleep(0.2)
+        wait_until(lambda: api.running == 1)
     api.go_on.set()
     assert ask(connection)[0] == 200
 
@@ -137,10 +145,10 @@ def test_stop_lets_calls_finish(server, api):
     threads, outcomes = slow_calls(server, 1)
     idle = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
     assert ask(idle)[0] == 200
-    time.sleep(0.2)
+    wait_until(lambda: api.running == 1)
     stopping = threading.Thread(target=server.stop, args=(10,))
     stopping.start()
-    time.sleep(0.3)
+    wait_until(lambda: server._server.stopping)
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", server.port), timeout=1)
     api.go_on.set()

@@ -228,7 +228,9 @@ def test_what_is_hardly_http(server, neighbour, content):
         contextlib.suppress(ConnectionError),
     ):
         connection.sendall(content)
-        connection.shutdown(socket.SHUT_WR)
+        # On some systems a connection that the server cut is no longer one to shut.
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_WR)
         answer = b""
         while piece := connection.recv(65536):
             answer += piece
