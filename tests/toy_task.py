@@ -4,6 +4,8 @@ Its pictures are of one colour, a function of the row's inputs alone, and drawn 
 milliseconds. The prompt "slow" keeps the whole call busy for minutes.
 """
 
+from types import SimpleNamespace
+
 import tensorflow as tf
 
 from keras_dalle.generation.parameters import defaults_of
@@ -18,6 +20,7 @@ class ToyTask(tf.Module):
 
     def __init__(self):
         super().__init__()
+        self.backbone = SimpleNamespace(image_length=IMAGE_LENGTH)
         self.weight = tf.Variable([1.0, 2.0, 3.0])
         self.generation_defaults = defaults_of(None)
         self.unused = tf.Variable(tf.zeros([1000]))
@@ -29,7 +32,7 @@ class ToyTask(tf.Module):
     def get_config(self):
         return {}
 
-    def generate_rows(self, prompt, negative_prompt, **parameters):
+    def generate_rows(self, prompt, negative_prompt, known=None, **parameters):
         numbers = map(tf.strings.as_string, parameters.values())
         texts = [prompt, negative_prompt, *numbers]
         hash_B = tf.strings.to_hash_bucket_fast(

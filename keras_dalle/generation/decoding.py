@@ -129,7 +129,7 @@ class ImageTokenDecoder:
             conditioning: of `start`.
             state: of `start` or `advance`; its cache is overwritten.
             parameters: `[B]` by name, see `keras_dalle.generation.parameters`.
-            until: int32 scalar, at most the image length.
+            until: int32, for all or `[B]`, at most the image length.
         """
 
         def unfinished(state):
@@ -270,6 +270,7 @@ def generate_image_tokens(
     known: Known | None = None,
     end_token: EndToken | None = None,
     window: int | None = None,
+    until: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Draws all image tokens of a batch of prompts.
 
@@ -282,6 +283,8 @@ def generate_image_tokens(
         end_token: ends rows early, as the original does; `None` for whole pictures.
         window: positions of a pass; `None` chooses by the number of rows. It changes no
             token.
+        until: int32 `[B]`, how many tokens of each row are wanted; `None` for all. What
+            is behind them are guesses.
 
     Returns:
         int32 `[B, image_length]`.
@@ -290,6 +293,8 @@ def generate_image_tokens(
     batch_size, num_prompts = tf.unstack(tf.shape(prompts.weights_BC))
     block_size = MAX_ROWS // (num_prompts + 1)
     num_blocks = tf.maximum(-(-batch_size // block_size), 1)
+    if until is None:
+        until = tf.fill([batch_size], decoder.length)
 
     def draw_block(block, tokens):
         first = block * block_size
@@ -303,7 +308,7 @@ def generate_image_tokens(
             rows(prompts), None if known is None else rows(known)
         )
         state = decoder.advance(
-            conditioning, state, rows(dict(parameters)), decoder.length
+            conditioning, state, rows(dict(parameters)), rows(until)
         )
         return block + 1, tokens.write(block, decoder.tokens(state))
 

@@ -37,7 +37,7 @@ def serve():
             name: tf.constant([row[name] for row in rows], dtype)
             for name, dtype in DTYPES.items()
         }
-        outputs = module.serving_default(**inputs)
+        outputs = module.functions["serving_default"](**inputs)
         images = [tf.io.decode_png(png).numpy() for png in outputs["image_bytes"]]
         return images, [text.decode() for text in outputs["error"].numpy()]
 
@@ -90,7 +90,7 @@ def test_off_values_are_good(serve):
 
 def test_no_rows_give_no_rows(serve):
     module = ServingModule(ToyTask())
-    outputs = module.serving_default(
+    outputs = module.functions["serving_default"](
         **{name: tf.zeros([0], dtype) for name, dtype in DTYPES.items()}
     )
     assert outputs["image_bytes"].shape == [0]
@@ -110,7 +110,7 @@ def test_unequal_rows_fail_with_the_rule_and_the_counts():
     with pytest.raises(
         tf.errors.InvalidArgumentError, match="as many rows as `prompt`"
     ):
-        module.serving_default(**inputs)
+        module.functions["serving_default"](**inputs)
 
 
 def test_only_what_the_signature_reads_is_tracked():

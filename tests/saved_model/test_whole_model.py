@@ -4,27 +4,15 @@ import json
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from keras_dalle.commands.grids import decode_pngs
 from keras_dalle.prediction_service.client import PredictionClient, RowError
 from keras_dalle.prediction_service.server import PredictionServer
-from keras_dalle.saved_model.exporter import MODEL_CONFIG, export_saved_model
+from keras_dalle.saved_model.exporter import MODEL_CONFIG
 from keras_dalle.saved_model.verify import verify_saved_model
-from tests.tiny_preset import tiny_task
 
 PROMPTS = ["red heart", "woman firefighter: dark skin tone", "", "x" * 10_000]
 PARAMETERS = {"guidance_scale": 3.0, "temperature": 0.8, "top_k": 8, "top_p": 0.9}
-
-
-@pytest.fixture(scope="module")
-def task():
-    return tiny_task()
-
-
-@pytest.fixture(scope="module")
-def exported(task, tmp_path_factory):
-    return export_saved_model(task, tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")
@@ -60,14 +48,6 @@ def test_faulty_row_leaves_its_neighbours_as_they_are(client):
 
 def test_invalid_utf8_has_a_picture(client):
     assert client.generate([b"red \xff\xfe heart"])[0].startswith(b"\x89PNG")
-
-
-def test_weights_that_generation_does_not_read_stay_behind(task, exported):
-    prefix = str(exported / "variables" / "variables")
-    names = [name for name, _ in tf.train.list_variables(prefix)]
-    weights = [name for name in names if name.startswith("weights/")]
-    # Such as the VQGAN's encoder.
-    assert 0 < len(weights) < len(task.variables)
 
 
 def test_config_rides_along(exported):
