@@ -1,12 +1,13 @@
 """A client for any TensorFlow Serving that holds an exported DALL·E model."""
 
-from collections.abc import Sequence
-from typing import Any
+# B rows, S text tokens, T image tokens, H height, W width
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import grpc
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
@@ -16,19 +17,62 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from keras_dalle.prediction_service.columns import column, pack_tokens
+
 MAX_MESSAGE_BYTES = 2**31 - 1
 SIGNATURE_DEF = "signature_def"
 SERVING_DEFAULT = "serving_default"
-COLUMNS = {
-    "prompt": object,
-    "negative_prompt": object,
-    "seed": np.int64,
-    "guidance_scale": np.float32,
-    "guidance_scale_end": np.float32,
-    "temperature": np.float32,
-    "top_k": np.int32,
-    "top_p": np.float32,
-}
+
+Text = str | bytes
+
+
+class Controls(TypedDict, total=False):
+    """What generation may be told. Each is one value for all rows, or one a row.
+
+    What is left out is the model's default; the seed's is 0.
+
+    Attributes:
+        negative_prompts: What to steer away from.
+        seed: Same prompt, parameters and seed give the same picture.
+        guidance_scale: How far to follow the prompt; 1 is off.
+        guidance_scale_end: The same at the last image token, reached along a line; -1
+            keeps the scale.
+        temperature: Of the sampling.
+        top_k: Sample from this many likeliest tokens; 0 is off.
+        top_p: Sample from the likeliest tokens of this total probability; 1 is off.
+    """
+
+    negative_prompts: Text | Sequence[Text]
+    seed: int | Sequence[int] | np.ndarray
+    guidance_scale: float | Sequence[float] | np.ndarray | None
+    guidance_scale_end: float | Sequence[float] | np.ndarray | None
+    temperature: float | Sequence[float] | np.ndarray | None
+    top_k: int | Sequence[int] | np.ndarray | None
+    top_p: float | Sequence[float] | np.ndarray | None
+
+
+class TextTokens(NamedTuple):
+    """What a model reads of prompts.
+
+    Attributes:
+        token_ids_BS: int32.
+        padding_mask_BS: int32, 1 for real tokens.
+    """
+
+    token_ids_BS: np.ndarray
+    padding_mask_BS: np.ndarray
+
+
+class Drawing(NamedTuple):
+    """Pictures as arrays.
+
+    Attributes:
+        images_BHWC: uint8.
+        image_tokens_BT: int32.
+    """
+
+    images_BHWC: np.ndarray
+    image_tokens_BT: np.ndarray
 
 
 class PredictionClientError(RuntimeError):
@@ -50,18 +94,37 @@ class RowError(ValueError):
 
     Attributes:
         errors: The server's text by row number.
-        images: The PNG bytes of all rows; those of faulty rows are blank pictures.
+        outputs: The server's answer by name, in which faulty rows are blank.
     """
 
-    def __init__(self, errors: dict[int, str], images: list[bytes]):
+    def __init__(self, errors: dict[int, str], outputs: Mapping[str, np.ndarray]):
         texts = "; ".join(f"row {row}: {text}" for row, text in errors.items())
-        super().__init__(f"{len(errors)} of {len(images)} rows failed: {texts}")
+        count = len(outputs["error"])
+        super().__init__(f"{len(errors)} of {count} rows failed: {texts}")
         self.errors = errors
-        self.images = images
+        self.outputs = outputs
+
+    @property
+    def images(self) -> list[bytes]:
+        """The files of all rows, white pictures where they are faulty."""
+        return list(self.outputs.get("image_bytes", ()))
+
+
+_CONTROLS = (
+    "guidance_scale",
+    "guidance_scale_end",
+    "temperature",
+    "top_k",
+    "top_p",
+)
 
 
 class PredictionClient:
-    """Asks a server for pictures, over gRPC.
+    """Asks a server for pictures, over gRPC: a method for each signature.
+
+    Every method raises `ValueError` for another number of values than rows and for
+    integers that are too large, `RowError` where single rows are faulty, and
+    `PredictionClientError` where the call failed.
 
     Args:
         target: The server's address, such as "127.0.0.1:8500".
@@ -98,71 +161,176 @@ class PredictionClient:
         self._channel.close()
 
     def generate(
-        self,
-        prompts: Sequence[str | bytes],
-        *,
-        negative_prompts: str | bytes | Sequence[str | bytes] = "",
-        seed: int | Sequence[int] = 0,
-        guidance_scale: float | Sequence[float] | None = None,
-        guidance_scale_end: float | Sequence[float] | None = None,
-        temperature: float | Sequence[float] | None = None,
-        top_k: int | Sequence[int] | None = None,
-        top_p: float | Sequence[float] | None = None,
+        self, prompts: Sequence[Text], **controls: Unpack[Controls]
     ) -> list[bytes]:
         """Draws one picture a prompt.
 
         Args:
             prompts: B texts. Bytes travel as they are.
-            negative_prompts: What to steer away from. This and what follows is one
-                value for all rows, or B of them; `None` is the model's default.
-            seed: Same prompt, parameters and seed give the same picture.
-            guidance_scale: How far to follow the prompt; 1 is off.
-            guidance_scale_end: The same at the last image token, reached along a line;
-                -1 keeps the scale.
-            temperature: Of the sampling.
-            top_k: Sample from this many likeliest tokens; 0 is off.
-            top_p: Sample from the likeliest tokens of this total probability; 1 is off.
+            **controls: See `Controls`.
 
         Returns:
             B pictures as PNG bytes.
-
-        Raises:
-            ValueError: A parameter has another number of values, or is an integer too
-                large for the model.
-            RowError: Parameters of single rows were faulty.
-            PredictionClientError: The call failed.
         """
-        rows = len(prompts)
-        parameters = {
-            "guidance_scale": guidance_scale,
-            "guidance_scale_end": guidance_scale_end,
-            "temperature": temperature,
-            "top_k": top_k,
-            "top_p": top_p,
-        }
-        if any(x is None for x in parameters.values()):
-            given = {name: x for name, x in parameters.items() if x is not None}
-            parameters = {**self.defaults(), **given}
-        values = {
-            **parameters,
+        columns = {"prompt": prompts, **self._controls(controls)}
+        return list(self.predict(SERVING_DEFAULT, len(prompts), columns)["image_bytes"])
+
+    def generate_arrays(
+        self, prompts: Sequence[Text], **controls: Unpack[Controls]
+    ) -> Drawing:
+        """As `generate`: pixels and image tokens in place of files."""
+        columns = {"prompt": prompts, **self._controls(controls)}
+        drawn = self.predict("generate", len(prompts), columns)
+        return Drawing(drawn["image"], drawn["image_tokens"])
+
+    def stream(
+        self,
+        prompts: Sequence[Text],
+        every: int | None = None,
+        **controls: Unpack[Controls],
+    ) -> Iterator[list[bytes]]:
+        """Draws as `generate`, and shows the pictures while they are drawn.
+
+        Args:
+            prompts: B texts.
+            every: Image tokens from one picture to the next; the model's default is a
+                fourth of them.
+            **controls: See `Controls`.
+
+        Yields:
+            B pictures as PNG bytes, the last ones whole.
+        """
+        columns = {"prompt": prompts, **self._controls(controls)}
+        if every is None:
+            every = int(self.defaults("decode_chunk")["max_new_tokens"])
+        columns |= {"max_new_tokens": every, "image_tokens_bytes": b""}
+        is_complete = not prompts
+        while not is_complete:
+            chunk = self.predict("decode_chunk", len(prompts), columns)
+            yield list(chunk["image_bytes"])
+            columns["image_tokens_bytes"] = chunk["image_tokens_bytes"]
+            is_complete = bool(chunk["is_complete"].all())
+
+    def complete_image(
+        self,
+        prompts: Sequence[Text],
+        images: bytes | Sequence[bytes],
+        *,
+        masks: bytes | Sequence[bytes] | None = None,
+        kept_rows: int | Sequence[int] | None = None,
+        **controls: Unpack[Controls],
+    ) -> list[bytes]:
+        """Draws a part of given pictures anew.
+
+        Args:
+            prompts: B texts.
+            images: PNG or JPEG files of any size, one for all or one a prompt.
+            masks: PNG files, above 0 where to draw.
+            kept_rows: In place of masks: how many rows of image tokens stay, from the
+                top.
+            **controls: See `Controls`.
+
+        Returns:
+            B pictures as PNG bytes.
+        """
+        columns = {
             "prompt": prompts,
-            "negative_prompt": negative_prompts,
-            "seed": seed,
+            "image_bytes": images,
+            "mask_bytes": b"" if masks is None else masks,
+            "kept_rows": -1 if kept_rows is None else kept_rows,
+            **self._controls(controls),
         }
+        return list(
+            self.predict("complete_image", len(prompts), columns)["image_bytes"]
+        )
+
+    def tokenize(self, prompts: Sequence[Text]) -> TextTokens:
+        """What the model reads of B prompts."""
+        tokens = self.predict("tokenize", len(prompts), {"prompt": prompts})
+        return TextTokens(tokens["token_ids"], tokens["padding_mask"])
+
+    def encode_image(self, images: Sequence[bytes]) -> np.ndarray:
+        """Image tokens int32 [B, T] of B PNG or JPEG files of any size."""
+        columns = {"image_bytes": images}
+        return self.predict("encode_image", len(images), columns)["image_tokens"]
+
+    def decode_tokens(self, image_tokens: Sequence[Any] | np.ndarray) -> list[bytes]:
+        """Pictures as PNG bytes of image tokens [B, T]."""
+        columns = {"image_tokens_bytes": pack_tokens(image_tokens)}
+        decoded = self.predict("decode_tokens", len(image_tokens), columns)
+        return list(decoded["image_bytes"])
+
+    def score(
+        self,
+        prompts: Text | Sequence[Text],
+        *,
+        images: Sequence[bytes] | None = None,
+        image_tokens: Sequence[Any] | np.ndarray | None = None,
+    ) -> np.ndarray:
+        """How likely pictures are under prompts.
+
+        Args:
+            prompts: One text for all pictures, or one a picture.
+            images: B PNG or JPEG files of any size.
+            image_tokens: In place of files: [B, T].
+
+        Returns:
+            float32 [B], the natural logarithm of each picture's probability.
+        """
+        columns: dict[str, Any]
+        if images is not None and image_tokens is None:
+            count = len(images)
+            columns = {"image_bytes": images, "image_tokens_bytes": b""}
+        elif image_tokens is not None and images is None:
+            count = len(image_tokens)
+            columns = {"image_tokens_bytes": pack_tokens(image_tokens)}
+            # A model without an encoder reads tokens alone.
+            if "image_bytes" in self.metadata()["score"].inputs:
+                columns["image_bytes"] = b""
+        else:
+            raise ValueError("Give one of `images` and `image_tokens`.")
+        columns["prompt"] = prompts
+        return self.predict("score", count, columns)["log_likelihood"]
+
+    def predict(
+        self, signature: str, rows: int, columns: Mapping[str, Any]
+    ) -> dict[str, np.ndarray]:
+        """Calls a signature.
+
+        Args:
+            signature: Its name.
+            rows: B.
+            columns: Each input by its name: one value for all rows, or B of them.
+
+        Returns:
+            Each output [B, ...] by its name.
+        """
         request = predict_pb2.PredictRequest()
         request.model_spec.name = self._model_name
-        for name, dtype in COLUMNS.items():
-            column = _column(name, values[name], dtype, rows)
-            request.inputs[name].CopyFrom(column)
+        request.model_spec.signature_name = signature
+        for name, values in columns.items():
+            request.inputs[name].CopyFrom(column(name, values, rows))
         response = self._call(self._prediction.Predict, request)
-        images = list(response.outputs["image_bytes"].string_val)
-        texts = response.outputs["error"].string_val
+        outputs = {
+            name: tf.make_ndarray(proto) for name, proto in response.outputs.items()
+        }
         errors = {
-            row: text.decode(errors="replace") for row, text in enumerate(texts) if text
+            row: text.decode(errors="replace")
+            for row, text in enumerate(outputs["error"])
+            if text
         }
         if errors:
-            raise RowError(errors, images)
-        return images
+            raise RowError(errors, outputs)
+        return outputs
+
+    def _controls(self, given: Controls) -> dict[str, Any]:
+        """A value for every control."""
+        controls = {name: x for name, x in given.items() if x is not None}
+        controls["negative_prompt"] = controls.pop("negative_prompts", "")
+        controls.setdefault("seed", 0)
+        if all(name in controls for name in _CONTROLS):
+            return controls
+        return {**self.defaults(), **controls}
 
     def metadata(self) -> dict[str, meta_graph_pb2.SignatureDef]:
         """The model's signatures by name.
@@ -178,15 +346,15 @@ class PredictionClient:
         response.metadata[SIGNATURE_DEF].Unpack(signatures)
         return dict(signatures.signature_def)
 
-    def defaults(self) -> dict[str, int | float]:
-        """The model's own parameters, from its signature's defaults of one row.
+    def defaults(self, signature: str = SERVING_DEFAULT) -> dict[str, int | float]:
+        """The model's own parameters, from a signature's defaults of one row.
 
         A server fills them in for requests of one row alone.
 
         Raises:
             PredictionClientError: The call failed.
         """
-        defaults = self.metadata()[SERVING_DEFAULT].defaults
+        defaults = self.metadata()[signature].defaults
         return {
             name: _shortest(tf.make_ndarray(proto)[0])
             for name, proto in defaults.items()
@@ -217,28 +385,6 @@ class PredictionClient:
             ) from error
 
 
-def _column(name: str, values: Any, dtype: Any, rows: int) -> tensor_pb2.TensorProto:
-    """A [B] tensor of one value for all rows, or of B values."""
-    if np.issubdtype(dtype, np.integer):
-        _check_range(name, values, np.iinfo(dtype))
-    array = np.asarray(values, dtype)
-    if array.shape not in ((), (rows,)):
-        raise ValueError(
-            f"`{name}` must be one value or one for each of the {rows} prompts. "
-            f"Received: {values!r}"
-        )
-    return tf.make_tensor_proto(np.broadcast_to(array, [rows]))
-
-
 def _shortest(value: np.generic) -> int | float:
     """0.3 for the float32 nearest to it, and not 0.30000001192092896."""
     return float(str(value)) if isinstance(value, np.floating) else value.item()
-
-
-def _check_range(name: str, values: Any, limits: np.iinfo) -> None:
-    """Raises for integers that NumPy would refuse unnamed, or wrap in silence."""
-    array = np.asarray(values)
-    if np.any(array < limits.min) or np.any(array > limits.max):
-        raise ValueError(
-            f"`{name}` must be from {limits.min} to {limits.max}. Received: {values!r}"
-        )

@@ -62,7 +62,7 @@ def test_row_errors_name_the_row_and_keep_the_others(client):
 
 
 def test_wrong_number_of_values(client):
-    with pytest.raises(ValueError, match="each of the 2 prompts"):
+    with pytest.raises(ValueError, match="each of the 2 rows"):
         client.generate(["red", "blue"], seed=[1, 2, 3])
 
 
