@@ -12,6 +12,9 @@ import tensorflow as tf
 from keras_dalle.saved_model.signatures import ServingModule
 from keras_dalle.saved_model.versions import list_versions
 
+# Files that a disk, an object store and a network take in parallel; DALL·E Mega in
+# float32 has eleven.
+MAX_SHARD_BYTES = 2**30
 MODEL_CONFIG = "assets.extra/model_config.json"
 
 
@@ -63,7 +66,13 @@ def _choose_version(directory: Path, version: int | None) -> int:
 
 def _write(task: Any, path: Path) -> None:
     module = ServingModule(task)
-    tf.saved_model.save(module, str(path), signatures=module.signatures)
+    sharding = tf.train.experimental.MaxShardSizePolicy(MAX_SHARD_BYTES)
+    tf.saved_model.save(
+        module,
+        str(path),
+        signatures=module.signatures,
+        options=tf.saved_model.SaveOptions(experimental_sharding_callback=sharding),
+    )
     config_path = path / MODEL_CONFIG
     config_path.parent.mkdir()
     config = keras.saving.serialize_keras_object(task)

@@ -19,11 +19,13 @@ from keras_dalle.distribution.private_api import layers_by_path, tensorflow_vari
 from keras_dalle.distribution.process_rows import process_shard
 from keras_dalle.optimizers.adamw import AdamW
 from keras_dalle.optimizers.distributed_shampoo import DistributedShampoo
+from keras_dalle.saved_model.exporter import export_saved_model
 from tests.distribution.dtensor_models import (
     make_examples,
     make_task,
     use_virtual_cpus,
 )
+from tests.tiny_preset import tiny_task
 
 use_virtual_cpus()
 
@@ -329,3 +331,22 @@ def test_mistakes_name_their_remedy():
     x, y = make_examples(rows=4)
     with pytest.raises(ValueError, match=r"rows of a batch \(=4\)"):
         task.train_on_batch(x, y)
+
+
+def test_export_of_what_a_mesh_trained(tmp_path):
+    task = tiny_task()
+    task.compile(optimizer=OPTIMIZERS["adamw"]())
+    before = task.generate("sun", seed=1, return_tokens=True)["image_tokens"]
+    placement = distribute(task, {"batch": 4, "model": 2}, pad_to_multiple_of=2)
+    examples = {
+        "captions": ["sun", "moon"] * 4,
+        "image_tokens": np.tile(np.arange(16, dtype="int32"), [8, 1]),
+    }
+    task.fit(examples, batch_size=8, epochs=3, verbose=0)
+    with placement.gathered():
+        path = export_saved_model(task, tmp_path)
+        after = task.generate("sun", seed=1, return_tokens=True)["image_tokens"]
+    assert not np.array_equal(before, after)
+    generate = tf.saved_model.load(path).signatures["generate"]
+    served = generate(prompt=tf.constant(["sun"]), seed=tf.constant([1], tf.int64))
+    np.testing.assert_array_equal(served["image_tokens"][0], after)

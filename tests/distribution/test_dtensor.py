@@ -25,6 +25,7 @@ CASES = Path(__file__).with_name("dtensor_cases.py")
         "fit",
         "layouts or activations",
         "checkpoint",
+        "export",
         "mistakes or stale",
     ],
 )

@@ -1,8 +1,11 @@
 import json
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_dalle.saved_model import exporter, versions
+from keras_dalle.saved_model.exporter import export_saved_model
 from tests.toy_task import ToyTask, export_toy
 
 
@@ -73,3 +76,14 @@ def test_versions_are_integers_only(tmp_path):
         2: "2",
         10: "00000010",
     }
+
+
+def test_variables_are_written_in_shards(tmp_path, monkeypatch):
+    monkeypatch.setattr(exporter, "MAX_SHARD_BYTES", 1_000_000)
+    task = ToyTask()
+    task.weight = tf.Variable(tf.range(700_000, dtype=tf.float32))
+    path = export_saved_model(task, tmp_path)
+    sizes = [file.stat().st_size for file in path.glob("variables/variables.data-*")]
+    assert len(sizes) == 3 and max(sizes) <= 1_000_000
+    (restored,) = [w for w in tf.saved_model.load(path).weights if w.shape == [700_000]]
+    np.testing.assert_array_equal(restored, task.weight)
