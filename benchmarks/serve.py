@@ -26,6 +26,7 @@ from keras_dalle.saved_model.exporter import export_saved_model
 from tests.serving_contract.running_server import RunningServer, embedded_server
 
 PRESET = "emoji_tiny"
+MODEL = "dalle"
 PROMPT = "woman firefighter: dark skin tone"
 CALLERS = (1, 2, 4, 8, 16, 32, 64)
 OVERHEAD_CALLS = 500
@@ -42,38 +43,20 @@ num_batch_threads { value: 1 }
 THREADS_FLAG = f"--grpc_max_threads={2 * max(CALLERS)}"
 
 
-class Tokenize(tf.Module):
-    """`prompt` -> `token_ids`, as a signature `tokenize` of the preset's tokenizer."""
-
-    def __init__(self, preprocessor):
-        super().__init__()
-        self.preprocessor = preprocessor
-
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="prompt")])
-        def tokenize(prompt):
-            token_ids, mask = preprocessor.generate_preprocess(prompt).values()
-            return {"token_ids": token_ids, "mask": mask}
-
-        self.tokenize = tokenize
-
-
-def export_models(folder: Path) -> None:
+def export_model(folder: Path) -> None:
     task = DalleBartTextToImage.from_preset(PRESET)
-    export_saved_model(task, folder / "dalle")
-    module = Tokenize(task.preprocessor)
-    tf.saved_model.save(
-        module, str(folder / "tokenize" / "1"), signatures=module.tokenize
-    )
+    export_saved_model(task, folder / MODEL)
 
 
 # === Calls ===
 
 
-def request_of(model: str, **inputs: tf.Tensor) -> predict_pb2.PredictRequest:
+def request_of(signature: str) -> predict_pb2.PredictRequest:
+    """A call of one row, of a signature that needs no input but a prompt."""
     request = predict_pb2.PredictRequest()
-    request.model_spec.name = model
-    for name, values in inputs.items():
-        request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
+    request.model_spec.name = MODEL
+    request.model_spec.signature_name = signature
+    request.inputs["prompt"].CopyFrom(tf.make_tensor_proto([PROMPT]))
     return request
 
 
@@ -128,13 +111,13 @@ def resident_bytes(server: RunningServer, kind: str = "VmRSS") -> int:
 
 def overhead(folder: Path) -> dict[str, float]:
     """One caller of `tokenize` over gRPC against the same session in process."""
-    session = SavedModelSession(folder / "tokenize" / "1")
-    signature = session.signatures["serving_default"]
+    session = SavedModelSession(folder / MODEL / "1")
+    signature = session.signatures["tokenize"]
     feeds = {signature.inputs["prompt"].name: np.array([PROMPT.encode()], object)}
     fetches = [info.name for info in signature.outputs.values()]
-    request = request_of("tokenize", prompt=[PROMPT])
+    request = request_of("tokenize")
     in_process, served = [], []
-    with server_of(folder, "tokenize") as server:
+    with server_of(folder) as server:
         for _ in range(OVERHEAD_ROUNDS):
             calls = OVERHEAD_CALLS // OVERHEAD_ROUNDS
             in_process += seconds_of(lambda: session.run(feeds, fetches), calls)
@@ -150,8 +133,8 @@ def overhead(folder: Path) -> dict[str, float]:
 
 def latency_under_load(folder: Path) -> list[dict[str, float]]:
     """Percentiles of `tokenize` at 1 to 64 callers."""
-    request = request_of("tokenize", prompt=[PROMPT])
-    with server_of(folder, "tokenize", THREADS_FLAG) as server:
+    request = request_of("tokenize")
+    with server_of(folder, THREADS_FLAG) as server:
         return [
             load(lambda: server.prediction.Predict(request), callers, LOAD_SECONDS)
             for callers in CALLERS
@@ -163,10 +146,10 @@ def batching(folder: Path) -> dict[str, dict[str, float]]:
     parameters = folder / "batching.config"
     parameters.write_text(BATCHING_PARAMETERS)
     flags = ("--enable_batching", f"--batching_parameters_file={parameters}")
-    request = request_of("dalle", prompt=[PROMPT])
+    request = request_of("serving_default")
     results = {}
     for name, more in {"without": (), "with": flags}.items():
-        with server_of(folder, "dalle", THREADS_FLAG, *more) as server:
+        with server_of(folder, THREADS_FLAG, *more) as server:
             server.prediction.Predict(request)
             results[name] = load(
                 lambda: server.prediction.Predict(request),
@@ -183,18 +166,15 @@ def batching(folder: Path) -> dict[str, dict[str, float]]:
 
 def cold_start(folder: Path) -> dict[str, dict[str, float]]:
     """From the command to "Serving", to the first answer, and the memory after it."""
-    requests = {
-        "tokenize": request_of("tokenize", prompt=[PROMPT]),
-        "dalle": request_of("dalle", prompt=[PROMPT]),
-    }
     results = {}
-    for name, request in requests.items():
+    for signature in ("tokenize", "serving_default"):
+        request = request_of(signature)
         start = time.perf_counter()
-        with server_of(folder, name) as server:
+        with server_of(folder) as server:
             ready = time.perf_counter() - start
             loaded = resident_bytes(server)
             server.prediction.Predict(request)
-            results[name] = {
+            results[signature] = {
                 "ready_s": ready,
                 "first_answer_s": time.perf_counter() - start,
                 "loaded_bytes": loaded,
@@ -203,10 +183,9 @@ def cold_start(folder: Path) -> dict[str, dict[str, float]]:
     return results
 
 
-def server_of(folder: Path, name: str, *flags: str):
-    return embedded_server(
-        f"--model_base_path={folder / name}", f"--model_name={name}", *flags
-    )
+def server_of(folder: Path, *flags: str):
+    base_path = f"--model_base_path={folder / MODEL}"
+    return embedded_server(base_path, f"--model_name={MODEL}", *flags)
 
 
 MEASUREMENTS = {
@@ -222,7 +201,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, default=MEASUREMENTS)
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as name:
-        export_models(Path(name))
+        export_model(Path(name))
         for measurement in options.only:
             result = MEASUREMENTS[measurement](Path(name))
             print(json.dumps({measurement: result}, indent=2), flush=True)
