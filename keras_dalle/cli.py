@@ -47,7 +47,12 @@ COMMANDS = (
     (prepare_data, "keras-dalle prepare-data --data-dir runs/emoji_data"),
     (evaluate, "keras-dalle evaluate emoji_tiny --output out/evaluation"),
     (convert, "keras-dalle convert downloads/dalle-mini --to out/dalle_mini"),
-    (export, "keras-dalle export emoji_tiny out/models/dalle"),
+    (
+        export,
+        "keras-dalle export emoji_tiny out/models/dalle --check\n\n"
+        "keras-dalle export emoji_tiny out/models/dalle --warmup-batch-size 1 "
+        "--warmup-batch-size 4",
+    ),
     (serve, "keras-dalle serve out/models/dalle --port 8500"),
     (
         client,

@@ -1,12 +1,16 @@
 """`keras-dalle export`: a preset as a versioned SavedModel."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
 
-from keras_dalle.commands.preset_names import check_preset, load_task
-from keras_dalle.commands.progress import step
+from keras_dalle.commands.preset_names import check_preset, load_task, preset_facts
+from keras_dalle.commands.progress import console, step
+
+if TYPE_CHECKING:
+    from keras_dalle.saved_model.verify import VerificationReport
 
 
 def export(
@@ -17,24 +21,61 @@ def export(
     version: Annotated[
         int | None, typer.Option(min=0, help="Default: the next free one.")
     ] = None,
+    warmup_batch_size: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=0,
+            help="A server that loads the version first runs a request of so many "
+            "rows for each signature; may be given several times; 0: none. At most "
+            "the server's max_batch_size.",
+            show_default="1",
+        ),
+    ] = None,
     check: Annotated[
         bool,
         typer.Option(
-            "--check", help="Reload it where only TensorFlow is imported, and draw."
+            "--check",
+            help="Before the version appears: look for ops that the stock server "
+            "lacks, and compare all signatures with the model in memory, in a process "
+            "where only TensorFlow can be imported. Draws a few pictures.",
         ),
     ] = False,
 ) -> None:
     """Write DIRECTORY/VERSION for TF Serving: UTF-8 prompts in, PNG bytes out."""
     check_preset(preset)
+    sizes = [1] if warmup_batch_size is None else warmup_batch_size
     with step(f"Loading {preset}"):
         from keras_dalle.saved_model.exporter import export_saved_model
+        from keras_dalle.saved_model.verify import verify_saved_model
 
         task = load_task(preset)
-    with step("Exporting"):
-        path = export_saved_model(task, directory, version)
-    if check:
-        with step("Checking"):
-            from keras_dalle.saved_model.verify import verify_saved_model
-
-            verify_saved_model(path)
+    reports = []
+    with step("Exporting and checking" if check else "Exporting"):
+        path = export_saved_model(
+            task,
+            directory,
+            version,
+            warmup_batch_sizes=[size for size in sizes if size],
+            preset=preset_facts(preset),
+            check=(lambda *a: reports.append(verify_saved_model(*a)))
+            if check
+            else None,
+        )
+    for report in reports:
+        _show(report)
     typer.echo(path)
+
+
+def _show(report: "VerificationReport") -> None:
+    operations = Table("op", "nodes", "in the stock server", title="Operations")
+    for use in report.operations:
+        operations.add_row(use.op, str(use.count), f"yes, {use.library}")
+    signatures = Table("signature", "same as in memory", title="Signatures")
+    for check in report.signatures:
+        outputs = ", ".join(f"{alias} {kind}" for alias, kind in check.compared.items())
+        difference = f"; at most {check.max_difference:.1e} apart"
+        signatures.add_row(
+            check.name, outputs + (difference if check.max_difference else "")
+        )
+    console.print(operations)
+    console.print(signatures)

@@ -1,6 +1,7 @@
 """Presets by name: what there is, and a task from what the user typed."""
 
 import difflib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from keras_dalle.utils.picture_metadata import PresetIdentity
 
 PRESETS_DIRECTORY = Path(__file__).parents[1] / "presets"
 CONFIG_FILE = "config.json"
+METADATA_FILE = "metadata.json"
 
 
 def shipped_presets() -> dict[str, Path]:
@@ -99,6 +101,23 @@ def preset_identity(preset: str) -> PresetIdentity:
     if preset not in shipped_presets() and Path(preset).is_dir():
         name = Path(preset).resolve().name
     return PresetIdentity(name, fingerprint_of_preset(folders) if folders else None)
+
+
+def preset_facts(preset: str) -> dict[str, Any]:
+    """What an exported model's card says of a preset that was loaded before.
+
+    Its name and fingerprint, what is known of it by name, and its own metadata, such
+    as a `license`.
+    """
+    from keras_dalle.models import DalleBartBackbone
+
+    identity = preset_identity(preset)
+    facts = dict(DalleBartBackbone.presets.get(preset, {}).get("metadata", {}))
+    for folder in _local_folders(preset)[:1]:
+        if (folder / METADATA_FILE).is_file():
+            facts |= json.loads((folder / METADATA_FILE).read_text(encoding="utf-8"))
+    kept = {key: x for key, x in facts.items() if key not in ("path", "tasks")}
+    return {"name": identity.name, "sha256": identity.sha256, **kept}
 
 
 def _local_folders(preset: str) -> list[Path]:

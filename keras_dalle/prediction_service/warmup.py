@@ -10,9 +10,8 @@ from keras_dalle.prediction_service import errors
 from keras_dalle.prediction_service.examples import classify, multi_inference, regress
 from keras_dalle.prediction_service.predict import predict
 from keras_dalle.prediction_service.servables import Servable
+from keras_dalle.saved_model.warmup import MAX_RECORDS, WARMUP_FILE
 
-WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
-MAX_RECORDS = 1000
 _METHODS = {
     "predict_log": predict,
     "classify_log": classify,

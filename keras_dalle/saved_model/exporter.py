@@ -1,16 +1,22 @@
 """Writes a task as a versioned SavedModel that TF Serving can poll."""
 
 import json
-import shutil
-import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from keras_dalle.saved_model.model_card import model_card, write_model_card
 from keras_dalle.saved_model.signatures import ServingModule
+from keras_dalle.saved_model.staging import staged_folder
 from keras_dalle.saved_model.versions import list_versions
+from keras_dalle.saved_model.warmup import (
+    DEFAULT_BATCH_SIZES,
+    check_batch_sizes,
+    write_warmup_records,
+)
 
 # Files that a disk, an object store and a network take in parallel; DALL·E Mega in
 # float32 has eleven.
@@ -19,7 +25,13 @@ MODEL_CONFIG = "assets.extra/model_config.json"
 
 
 def export_saved_model(
-    task: Any, directory: str | Path, version: int | None = None
+    task: Any,
+    directory: str | Path,
+    version: int | None = None,
+    *,
+    warmup_batch_sizes: Sequence[int] = DEFAULT_BATCH_SIZES,
+    preset: Mapping[str, Any] | None = None,
+    check: Callable[[Path, ServingModule], object] | None = None,
 ) -> Path:
     """Writes `directory/<version>/`, whole or not at all.
 
@@ -30,23 +42,42 @@ def export_saved_model(
         task: A `DalleBartTextToImage`, or what `ServingModule` takes.
         directory: The model's base path, made if absent.
         version: A non-negative integer. Default: one above the highest present.
+        warmup_batch_sizes: Of the requests, one for each signature, that a server
+            runs before others can use the version. None are more than its
+            `max_batch_size`; () is no warm-up.
+        preset: What the model card is to say of where the weights come from: `name`,
+            `description`, `license` and what else is known.
+        check: Called with the written folder and what was exported, such as
+            `verify_saved_model`, before the version appears. What it raises stops it.
 
     Returns:
         The path of the version's folder.
 
     Raises:
         FileExistsError: `version` is there already.
+        ValueError: A number is out of its range.
     """
+    check_batch_sizes(warmup_batch_sizes)
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     target = directory / str(_choose_version(directory, version))
-    staging = Path(tempfile.mkdtemp(prefix=".export-", dir=directory))
-    try:
-        # One folder deeper: mkdtemp's own is closed to other users.
-        _write(task, staging / target.name)
-        (staging / target.name).rename(target)
-    finally:
-        shutil.rmtree(staging)
+    module = ServingModule(task)
+    with staged_folder(target) as path:
+        _save(module, path)
+        config = keras.saving.serialize_keras_object(task)
+        _write_json(path / MODEL_CONFIG, config)
+        write_warmup_records(path, warmup_batch_sizes)
+        card = model_card(
+            path,
+            config,
+            module,
+            preset=preset,
+            generation_defaults=task.generation_defaults,
+            warmup_batch_sizes=warmup_batch_sizes,
+        )
+        write_model_card(path, card)
+        if check is not None:
+            check(path, module)
     return target
 
 
@@ -64,8 +95,7 @@ def _choose_version(directory: Path, version: int | None) -> int:
     return version
 
 
-def _write(task: Any, path: Path) -> None:
-    module = ServingModule(task)
+def _save(module: ServingModule, path: Path) -> None:
     sharding = tf.train.experimental.MaxShardSizePolicy(MAX_SHARD_BYTES)
     tf.saved_model.save(
         module,
@@ -73,7 +103,8 @@ def _write(task: Any, path: Path) -> None:
         signatures=module.signatures,
         options=tf.saved_model.SaveOptions(experimental_sharding_callback=sharding),
     )
-    config_path = path / MODEL_CONFIG
-    config_path.parent.mkdir()
-    config = keras.saving.serialize_keras_object(task)
-    config_path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _write_json(file: Path, value: Mapping[str, Any]) -> None:
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

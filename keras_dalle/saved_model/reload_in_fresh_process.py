@@ -1,36 +1,90 @@
-"""Loads a SavedModel with nothing but TensorFlow and asks it for one picture.
+"""Runs a SavedModel's signatures with nothing but TensorFlow.
 
 Run by `verify.py` as a script of its own, `python reload_in_fresh_process.py PATH
-PROMPT`, so that no code of keras_dalle can lend the model an op or a class. Prints
-one JSON object.
+INPUTS OUTPUTS`, so that no code of keras_dalle or Keras can lend the model an op or a
+class: neither can be imported here. INPUTS and OUTPUTS are NumPy archives of arrays by
+"signature/alias", in a private folder of the caller. Prints one JSON object, with where
+each op of the graph comes from in `libraries`: null if from nowhere.
 """
 
+import importlib.util
 import json
 import sys
+from collections import defaultdict
+from pathlib import Path
 
-import tensorflow as tf
+BLOCKED = ("keras", "keras_hub", "keras_nlp", "tf_keras", "keras_dalle")
+if __name__ == "__main__":
+    sys.modules.update(dict.fromkeys(BLOCKED))  # type: ignore[arg-type]
+
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+from tensorflow.core.protobuf import saved_model_pb2  # noqa: E402
+
+# Not public: what is registered in this process, op by op.
+from tensorflow.python.framework import kernels, op_def_registry  # noqa: E402
 
 
-def main(path: str, prompt: str) -> None:
+def main(path: str, inputs_file: str, outputs_file: str) -> None:
+    libraries = find_libraries(ops_of(path))
+    if all(libraries.values()):
+        with np.load(inputs_file, allow_pickle=True) as inputs:
+            outputs = run_signatures(path, inputs)
+        np.savez(outputs_file, **outputs)
+    print(json.dumps({"libraries": libraries, "modules": imported()}))
+
+
+def ops_of(path: str) -> set[str]:
+    content = (Path(path) / "saved_model.pb").read_bytes()
+    graph_def = saved_model_pb2.SavedModel.FromString(content).meta_graphs[0].graph_def
+    nodes = [graph_def.node, *(f.node_def for f in graph_def.library.function)]
+    return {node.op for part in nodes for node in part}
+
+
+def find_libraries(ops: set[str]) -> dict[str, str | None]:
+    """What the stock server links: TensorFlow's core and tensorflow-text."""
+    libraries: dict[str, str | None] = {}
+    for library in ("core", "tensorflow_text"):
+        if library == "tensorflow_text" and len(libraries) < len(ops):
+            load_tensorflow_text()
+        for op in sorted(ops - set(libraries)):
+            if has_cpu_kernel(op):
+                libraries[op] = library
+    return {op: libraries.get(op) for op in sorted(ops)}
+
+
+def has_cpu_kernel(op: str) -> bool:
+    if op_def_registry.get(op) is None:
+        return False
+    registered = kernels.get_registered_kernels_for_op(op).kernel
+    return bool({"CPU", "DEFAULT"} & {kernel.device_type for kernel in registered})
+
+
+def load_tensorflow_text() -> None:
+    """Its ops alone: the Python package imports Keras."""
+    spec = importlib.util.find_spec("tensorflow_text")
+    if spec is None or spec.origin is None:
+        return
+    for library in sorted(Path(spec.origin).parent.glob("python/ops/_*.so")):
+        tf.load_op_library(str(library))
+
+
+def run_signatures(path: str, inputs) -> dict[str, np.ndarray]:
     model = tf.saved_model.load(path)
-    row = {
-        "prompt": tf.constant([prompt]),
-        "negative_prompt": tf.constant([""]),
-        "seed": tf.constant([0], tf.int64),
-        "guidance_scale": tf.constant([10.0]),
-        "guidance_scale_end": tf.constant([-1.0]),
-        "temperature": tf.constant([1.0]),
-        "top_k": tf.constant([50]),
-        "top_p": tf.constant([1.0]),
+    rows: dict[str, dict] = defaultdict(dict)
+    for key in inputs.files:
+        signature, _, alias = key.partition("/")
+        rows[signature][alias] = tf.constant(inputs[key])
+    return {
+        f"{signature}/{alias}": tensor.numpy()
+        for signature, feeds in rows.items()
+        for alias, tensor in model.signatures[signature](**feeds).items()
     }
-    outputs = model.signatures["serving_default"](**row)
-    image = tf.io.decode_png(outputs["image_bytes"][0])
-    report = {
-        "error": outputs["error"][0].numpy().decode(),
-        "image_shape": image.shape.as_list(),
-        "modules": sorted({name.partition(".")[0] for name in sys.modules}),
-    }
-    print(json.dumps(report))
+
+
+def imported() -> list[str]:
+    present = [name for name, module in sys.modules.items() if module is not None]
+    return sorted({name.partition(".")[0] for name in present})
 
 
 if __name__ == "__main__":

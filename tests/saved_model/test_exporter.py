@@ -1,4 +1,10 @@
+import concurrent.futures
 import json
+import signal
+import subprocess
+import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -6,6 +12,7 @@ import tensorflow as tf
 
 from keras_dalle.saved_model import exporter, versions
 from keras_dalle.saved_model.exporter import export_saved_model
+from keras_dalle.saved_model.staging import staged_folder
 from tests.toy_task import ToyTask, export_toy
 
 
@@ -36,30 +43,88 @@ def test_negative_version_is_refused(tmp_path):
         export_toy(tmp_path, version=-1)
 
 
-def test_folder_appears_whole(tmp_path, monkeypatch):
+def test_folder_appears_whole_after_its_check(tmp_path):
     seen = []
-    write = exporter._write
 
-    def watched(task, path):
-        write(task, path)
+    def look(path, module):
         seen.append((versions.list_versions(tmp_path), path.parent.name[0]))
 
-    monkeypatch.setattr(exporter, "_write", watched)
-    path = export_toy(tmp_path)
+    path = export_saved_model(ToyTask(), tmp_path, check=look)
     assert seen == [({}, ".")]
     assert [child.name for child in tmp_path.iterdir()] == ["1"]
     assert (path.stat().st_mode & 0o055) != 0, "a server runs as another user"
 
 
-def test_failed_export_leaves_nothing(tmp_path, monkeypatch):
-    def fail(task, path):
-        path.mkdir()
+def test_failed_check_leaves_nothing(tmp_path):
+    def fail(path, module):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(exporter, "_write", fail)
     with pytest.raises(OSError, match="No space"):
-        export_toy(tmp_path)
+        export_saved_model(ToyTask(), tmp_path, check=fail)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_polling_reader_never_sees_half_a_version(tmp_path):
+    seen = {}
+    is_over = threading.Event()
+
+    def poll():
+        while not is_over.is_set():
+            for version, path in versions.list_versions(tmp_path).items():
+                if version not in seen:
+                    seen[version] = sorted(
+                        str(file.relative_to(path)) for file in path.rglob("*")
+                    )
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        reader = pool.submit(poll)
+        paths = [export_toy(tmp_path) for _ in range(3)]
+        time.sleep(0.1)
+        is_over.set()
+        reader.result()
+    for path in paths:
+        whole = sorted(str(file.relative_to(path)) for file in path.rglob("*"))
+        assert seen[int(path.name)] == whole
+
+
+KILLED_EXPORT = """
+import os, signal, sys
+from keras_dalle.saved_model.exporter import export_saved_model
+from tests.toy_task import ToyTask
+
+def die(path, module):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+export_saved_model(ToyTask(), sys.argv[1], check=die)
+"""
+
+
+def test_next_export_removes_what_a_killed_one_left(tmp_path):
+    command = [sys.executable, "-c", KILLED_EXPORT, str(tmp_path)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    assert (left / "1" / "saved_model.pb").is_file()
+    assert versions.list_versions(tmp_path) == {}
+    assert export_toy(tmp_path).name == "1"
+    assert [child.name for child in tmp_path.iterdir()] == ["1"]
+
+
+def test_staging_folder_of_a_living_export_stays(tmp_path):
+    with staged_folder(tmp_path / "1") as first:
+        first.mkdir()
+        with staged_folder(tmp_path / "2") as second:
+            second.mkdir()
+        assert first.is_dir()
+    assert sorted(child.name for child in tmp_path.iterdir()) == ["1", "2"]
+
+
+def test_folder_that_was_never_locked_is_removed_if_empty(tmp_path):
+    (tmp_path / ".export-empty").mkdir()
+    (tmp_path / ".export-full").mkdir()
+    (tmp_path / ".export-full" / "file").touch()
+    with staged_folder(tmp_path / "1") as path:
+        path.mkdir()
+    assert sorted(c.name for c in tmp_path.iterdir()) == [".export-full", "1"]
 
 
 def test_config_rides_along(tmp_path):
