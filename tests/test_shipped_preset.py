@@ -7,6 +7,7 @@ from keras_dalle.commands.preset_names import shipped_presets
 from keras_dalle.data.emoji import render_emoji
 from keras_dalle.demo import DEFAULT_PROMPTS
 from keras_dalle.evaluation.retrieval import rank_by_rgb_distance
+from keras_dalle.generation.compiled_steps import compiled_steps
 from keras_dalle.models import DalleBartTextToImage
 from tests.fonts import needs_font
 
@@ -56,3 +57,15 @@ def test_a_name_is_likelier_with_its_own_picture_than_with_another(text_to_image
         ).reshape(count, count)
         # A row a prompt: its own picture is on the diagonal.
         np.testing.assert_array_equal(scores.argmax(axis=1), np.arange(count))
+
+
+def test_tokens_are_the_same_with_and_without_xla(text_to_image):
+    prompts = ["red heart", "rocket"] * 3
+    asked_for = {"seed": [1, 1, 2, 2, 3, 3], "top_k": 0, "guidance_scale": 10.0}
+    plain = text_to_image.generate(prompts, return_tokens=True, **asked_for)
+    with compiled_steps():
+        text_to_image.generate_function = None
+        compiled = text_to_image.generate(prompts, return_tokens=True, **asked_for)
+    text_to_image.generate_function = None
+    assert plain["image_tokens"].shape == (6, 64)
+    np.testing.assert_array_equal(compiled["image_tokens"], plain["image_tokens"])

@@ -31,6 +31,14 @@ def export(
             show_default="1",
         ),
     ] = None,
+    jit: Annotated[
+        bool,
+        typer.Option(
+            "--jit",
+            help="Let XLA compile the decoder's step. The server then needs a flag, "
+            "which is printed, and compiles for each batch size.",
+        ),
+    ] = False,
     check: Annotated[
         bool,
         typer.Option(
@@ -45,11 +53,15 @@ def export(
     check_preset(preset)
     sizes = [1] if warmup_batch_size is None else warmup_batch_size
     with step(f"Loading {preset}"):
-        from keras_dalle.saved_model.exporter import export_saved_model
+        from keras_dalle.saved_model.exporter import XLA_FLAG, export_saved_model
         from keras_dalle.saved_model.verify import verify_saved_model
 
         task = load_task(preset)
     reports = []
+
+    def check_model(path, module):
+        reports.append(verify_saved_model(path, module, allow_jit=jit))
+
     with step("Exporting and checking" if check else "Exporting"):
         path = export_saved_model(
             task,
@@ -57,12 +69,13 @@ def export(
             version,
             warmup_batch_sizes=[size for size in sizes if size],
             preset=preset_facts(preset),
-            check=(lambda *a: reports.append(verify_saved_model(*a)))
-            if check
-            else None,
+            jit=jit,
+            check=check_model if check else None,
         )
     for report in reports:
         _show(report)
+    if jit:
+        console.print(f"The server must be started with {XLA_FLAG}")
     typer.echo(path)
 
 

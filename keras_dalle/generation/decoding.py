@@ -21,8 +21,8 @@ from keras_dalle.generation.cache import (
     Cache,
     empty_cache,
     grown_cache,
-    write_in_place,
 )
+from keras_dalle.generation.compiled_steps import decode_step_of
 from keras_dalle.generation.conditioning import (
     Conditioning,
     Prompts,
@@ -70,10 +70,10 @@ class DecodingState(NamedTuple):
 class ImageTokenDecoder:
     """Draws image tokens of a batch, in one go or piece by piece.
 
-    Runs eagerly, inside a `tf.function` and in a SavedModel: no Python op, no XLA. A
-    row's tokens depend on its own inputs alone, bit for bit, as far as
-    `keras_dalle.layers.row_stable` reaches: for at most 96 decoder rows, 48 pictures of
-    one prompt.
+    Runs eagerly, inside a `tf.function` and in a SavedModel: no Python op, and no XLA
+    but within `compiled_steps`. A row's tokens depend on its own inputs alone, bit for
+    bit, as far as `keras_dalle.layers.row_stable` reaches: for at most 96 decoder rows,
+    48 pictures of one prompt.
 
     Args:
         backbone: a `DalleBartBackbone`.
@@ -193,13 +193,12 @@ class ImageTokenDecoder:
     def _logits(self, conditioning, state, parameters, positions_BW):
         """Guided logits `[B, W, V]` of the tokens at some positions."""
         inputs_BW = tf.gather(state.sequence_BL, positions_BW, batch_dims=1)
-        logits_RWV, cache = self.backbone.decode_step(
+        logits_RWV, cache = decode_step_of(self.backbone)(
             repeat_for_prompts(inputs_BW, conditioning.weights_BC),
             repeat_for_prompts(positions_BW, conditioning.weights_BC),
             state.cache,
             conditioning.cross_cache,
             conditioning.padding_mask_RS,
-            write=write_in_place,
         )
         logits_RWV = tf.cast(logits_RWV[:, :, : self.codebook_size], tf.float32)
         scale_BW = _guidance_scale(parameters, positions_BW, self.length)

@@ -1,5 +1,6 @@
 """Writes a task as a versioned SavedModel that TF Serving can poll."""
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_dalle.generation.compiled_steps import compiled_steps
 from keras_dalle.saved_model.model_card import model_card, write_model_card
 from keras_dalle.saved_model.signatures import ServingModule
 from keras_dalle.saved_model.staging import staged_folder
@@ -18,6 +20,8 @@ from keras_dalle.saved_model.warmup import (
     write_warmup_records,
 )
 
+# XLA is linked into the stock server, and off.
+XLA_FLAG = "--xla_cpu_compilation_enabled=true"
 # Files that a disk, an object store and a network take in parallel; DALL·E Mega in
 # float32 has eleven.
 MAX_SHARD_BYTES = 2**30
@@ -31,6 +35,7 @@ def export_saved_model(
     *,
     warmup_batch_sizes: Sequence[int] = DEFAULT_BATCH_SIZES,
     preset: Mapping[str, Any] | None = None,
+    jit: bool = False,
     check: Callable[[Path, ServingModule], object] | None = None,
 ) -> Path:
     """Writes `directory/<version>/`, whole or not at all.
@@ -47,6 +52,8 @@ def export_saved_model(
             `max_batch_size`; () is no warm-up.
         preset: What the model card is to say of where the weights come from: `name`,
             `description`, `license` and what else is known.
+        jit: Whether XLA compiles the decoder's step. The server then needs
+            `XLA_FLAG`, without which it refuses to draw.
         check: Called with the written folder and what was exported, such as
             `verify_saved_model`, before the version appears. What it raises stops it.
 
@@ -61,9 +68,12 @@ def export_saved_model(
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     target = directory / str(_choose_version(directory, version))
-    module = ServingModule(task)
+    # Saving traces again what has defaults.
+    with _steps(jit):
+        module = ServingModule(task)
     with staged_folder(target) as path:
-        _save(module, path)
+        with _steps(jit):
+            _save(module, path)
         config = keras.saving.serialize_keras_object(task)
         _write_json(path / MODEL_CONFIG, config)
         write_warmup_records(path, warmup_batch_sizes)
@@ -74,11 +84,16 @@ def export_saved_model(
             preset=preset,
             generation_defaults=task.generation_defaults,
             warmup_batch_sizes=warmup_batch_sizes,
+            server_flags=[XLA_FLAG] if jit else [],
         )
         write_model_card(path, card)
         if check is not None:
             check(path, module)
     return target
+
+
+def _steps(jit: bool) -> contextlib.AbstractContextManager:
+    return compiled_steps() if jit else contextlib.nullcontext()
 
 
 def _choose_version(directory: Path, version: int | None) -> int:

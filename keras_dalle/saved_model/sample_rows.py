@@ -19,7 +19,7 @@ Signatures = Mapping[str, meta_graph_pb2.SignatureDef]
 def sample_rows(
     name: str, signatures: Signatures, num_rows: int
 ) -> dict[str, np.ndarray]:
-    """Good rows for a signature: prompts, different seeds, defaults for the rest.
+    """Good rows for a signature: prompts, and the defaults where there are any.
 
     Pictures and tokens that go in travel as byte strings; their sizes are those of the
     pictures and tokens that come out of another signature.
@@ -36,7 +36,8 @@ def sample_rows(
     rows = {}
     for alias, info in signature.inputs.items():
         dtype = tf.dtypes.as_dtype(info.dtype).as_numpy_dtype
-        if alias in _SAMPLES:
+        is_wanted = alias not in signature.defaults or (name, alias) in _WANTED
+        if is_wanted and alias in _SAMPLES:
             values = _SAMPLES[alias](signatures, num_rows)
         elif alias in signature.defaults:
             values = tf.make_ndarray(signature.defaults[alias]).tolist() * num_rows
@@ -48,10 +49,6 @@ def sample_rows(
 
 def _prompts(_: Signatures, num_rows: int) -> list[bytes]:
     return [PROMPTS[i % len(PROMPTS)].encode() for i in range(num_rows)]
-
-
-def _seeds(_: Signatures, num_rows: int) -> list[int]:
-    return list(range(1, num_rows + 1))
 
 
 def _pixels(signatures: Signatures, num_rows: int) -> list[bytes]:
@@ -80,7 +77,9 @@ def _output_shape(signatures: Signatures, dtype: int, rank: int) -> tuple[int, .
 
 _SAMPLES: dict[str, Callable[[Signatures, int], list]] = {
     "prompt": _prompts,
-    "seed": _seeds,
-    "image": _pixels,
-    "image_tokens": _tokens,
+    "image_bytes": _pixels,
+    "image_tokens_bytes": _tokens,
+    "kept_rows": lambda _, num_rows: [1] * num_rows,
 }
+# With the default of these a row would be faulty: one of several inputs must be given.
+_WANTED = {("score", "image_tokens_bytes"), ("complete_image", "kept_rows")}
