@@ -30,7 +30,7 @@ def main(path: str, inputs_file: str, outputs_file: str) -> None:
     if all(libraries.values()):
         with np.load(inputs_file, allow_pickle=True) as inputs:
             outputs = run_signatures(path, inputs)
-        np.savez(outputs_file, **outputs)
+        np.savez(outputs_file, **outputs)  # type: ignore[arg-type]
     print(json.dumps({"libraries": libraries, "modules": imported()}))
 
 
