@@ -8,7 +8,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from keras_dalle.prediction_service.errors import ServingError
 from keras_dalle.prediction_service.loading import VersionLoader
-from keras_dalle.saved_model.warmup import MAX_RECORDS, WARMUP_FILE
+from keras_dalle.prediction_service.warmup import MAX_RECORDS, WARMUP_FILE
 from tests.serving_contract.models import HalfPlus, save
 
 
