@@ -83,12 +83,12 @@ def _show(report: "VerificationReport") -> None:
     operations = Table("op", "nodes", "in the stock server", title="Operations")
     for use in report.operations:
         operations.add_row(use.op, str(use.count), f"yes, {use.library}")
-    signatures = Table("signature", "same as in memory", title="Signatures")
+    signatures = Table("signature", "rows", "same as in memory", title="Signatures")
     for check in report.signatures:
+        faulty = f", {check.num_faulty} with an error" if check.num_faulty else ""
         outputs = ", ".join(f"{alias} {kind}" for alias, kind in check.compared.items())
-        difference = f"; at most {check.max_difference:.1e} apart"
-        signatures.add_row(
-            check.name, outputs + (difference if check.max_difference else "")
-        )
+        if check.max_difference:
+            outputs += f"; at most {check.max_difference:.1e} apart"
+        signatures.add_row(check.name, f"{check.num_rows}{faulty}", outputs)
     console.print(operations)
     console.print(signatures)
