@@ -23,8 +23,8 @@ class ChangedTask(ToyTask):
         super().__init__()
         self.change = change
 
-    def generate_rows(self, prompt, negative_prompt, **parameters):
-        outputs = super().generate_rows(prompt, negative_prompt, **parameters)
+    def generate_rows(self, *inputs, **parameters):
+        outputs = super().generate_rows(*inputs, **parameters)
         images = outputs["images"]
         changed = tf.cast(self.change(images), tf.uint8)
         return {**outputs, "images": tf.ensure_shape(changed, images.shape)}
