@@ -14,6 +14,7 @@ from keras_dalle.generation.decoding import Known, generate_image_tokens
 from keras_dalle.generation.given_images import given_tokens
 from keras_dalle.generation.parameters import PARAMETERS
 from keras_dalle.generation.rows import prompts_of, rows_of
+from keras_dalle.generation.weighted_prompts import weighted_parts
 
 _MAX_ROWS_AT_ONCE = 48
 
@@ -213,12 +214,19 @@ class Drawing:
         return {"images": images_BHWC, "image_tokens": tokens_BT}
 
     def tokenized_prompts(self, prompt, negative_prompt):
-        """What leads the decoder, from string [B] both."""
-        positive = self.preprocessor.generate_preprocess(prompt)
+        """What leads the decoder, from string [B] both; see `weighted_prompts`."""
+        texts_BC, weights_BC = weighted_parts(prompt)
+        texts = self.preprocessor.generate_preprocess(tf.reshape(texts_BC, [-1]))
         negative = self.preprocessor.negative_preprocess(negative_prompt)
-        return Prompts.of_one_each(
-            positive["encoder_token_ids"],
-            positive["encoder_padding_mask"],
+
+        def by_part(x):
+            x_BCS = tf.reshape(x, tf.concat([tf.shape(texts_BC), tf.shape(x)[1:]], 0))
+            return tf.ensure_shape(x_BCS, [None, None, x.shape[1]])
+
+        return Prompts(
+            by_part(texts["encoder_token_ids"]),
+            by_part(texts["encoder_padding_mask"]),
+            weights_BC,
             negative["encoder_token_ids"],
             negative["encoder_padding_mask"],
         )
