@@ -77,8 +77,8 @@ def test_one_image_a_prompt_is_as_each_alone(task):
         ({"image": np.zeros((8, 8, 3), np.uint8)}, "need each other"),
         ({"mask": np.zeros((8, 8))}, "need each other"),
         (
-            {"image": np.zeros((8, 8, 3)), "mask": np.zeros((8, 8))},
-            r"`image` must be uint8 \[H, W, 3\]",
+            {"image": np.zeros((8, 8, 3), int), "mask": np.zeros((8, 8))},
+            "`image` must be uint8, or float from 0 to 1. Received: int64",
         ),
         (
             {"image": np.zeros((8, 8, 3), np.uint8), "mask": [np.zeros((8, 8))] * 3},
