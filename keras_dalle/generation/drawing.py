@@ -62,7 +62,9 @@ class Drawing:
 
         Args:
             inputs: a string, a list of strings, or a dictionary with `prompts` and,
-                if wanted, `negative_prompts` (one for all, or one a prompt).
+                if wanted, `negative_prompts` (one for all, or one a prompt). A prompt
+                may have weighted parts: "a cat:1.2 AND a dog:0.6", see
+                `keras_dalle.generation.weighted_prompts`.
             num_images: int. Pictures a prompt; picture i has the seed `seed + i`.
             guidance_scale: float, or one a prompt. How far the prompt leads away from
                 the negative or blank one; 1 is off.
