@@ -19,7 +19,7 @@ from keras_dalle.data.emoji_split import SPLITS
 from keras_dalle.recipes import DATA_DIRECTORY
 
 
-def measured(task, captions, images, passes):
+def measured(task, captions, images, passes, temperature):
     """Mean log-likelihood of what stays, and mean RGB distance of what was drawn."""
     size, length = task.vqgan.image_size, task.backbone.image_length
     upper = np.arange(size)[:, None] * np.ones(size) < size // 2
@@ -29,6 +29,7 @@ def measured(task, captions, images, passes):
         mask=upper,
         seed=0,
         passes=passes,
+        temperature=temperature,
         return_tokens=True,
     )
     inputs = {"prompts": captions, "image_tokens": drawn["image_tokens"]}
@@ -45,6 +46,7 @@ def main():
     parser.add_argument("--split", choices=SPLITS, default="validation")
     parser.add_argument("--pictures", type=int, default=24)
     parser.add_argument("--passes", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--temperature", type=float, help="default: the preset's")
     arguments = parser.parse_args()
     task = load_task(arguments.preset)
     captions, images = emoji_split(arguments.data_dir, arguments.split)
@@ -54,7 +56,9 @@ def main():
     print("| passes | log p(lower half) | RGB distance of the upper half |")
     print("|" + "---|" * 3)
     for passes in arguments.passes:
-        kept, distance = measured(task, chosen, images[places], passes)
+        kept, distance = measured(
+            task, chosen, images[places], passes, arguments.temperature
+        )
         print(f"| {passes} | {kept:.1f} | {distance:.1f} |", flush=True)
 
 
