@@ -69,17 +69,22 @@ def given_tokens(task: Any, image: Any, mask: Any, count: int) -> dict[str, np.n
 
     Args:
         task: a `DalleBartTextToImage`.
-        image: `None`, or what `rgb_pictures` takes: one for all pictures, or one each.
-        mask: `None`, or [H, W], or a list of such: where to draw anew.
+        image: `None`, or what `rgb_pictures` takes: one for all pictures, or one each;
+            or image tokens, int [T] with -1 where to draw anew, or a list of such.
+        mask: `None`, or [H, W], or a list of such: where to draw anew. Image tokens
+            have none.
         count: B.
 
     Returns:
         `known_tokens` int32 [B, T] and `known_mask` bool [B, T].
 
     Raises:
-        ValueError: one is given without the other, or has another form or number.
+        ValueError: one is given without the other, or has another form or number; or
+            a token is none of the VQGAN's.
     """
     length = task.backbone.image_length
+    if image is not None and mask is None and _rank(image) <= 2:
+        return _known_tokens(image, length, task.vqgan.codebook_size, count)
     if (image is None) != (mask is None):
         raise ValueError(
             "`image` and `mask` need each other: the mask says where to draw. Received "
@@ -99,6 +104,27 @@ def given_tokens(task: Any, image: Any, mask: Any, count: int) -> dict[str, np.n
     return {
         "known_tokens": encode_squares(task, squares),
         "known_mask": ~np.array(open_BT, bool).reshape(count, length),
+    }
+
+
+def _known_tokens(tokens, length, codebook_size, count):
+    """As `given_tokens`, of image tokens [T] or [B, T]."""
+    one_each = [np.asarray(one) for one in _one_each("image", tokens, 1, count)]
+    for one in one_each:
+        if one.shape != (length,) or not np.issubdtype(one.dtype, np.integer):
+            raise ValueError(
+                f"`image`, as image tokens, must be int [{length}], or one such a "
+                f"picture. Received: {one.dtype} {list(one.shape)}."
+            )
+    tokens_BT = np.array(one_each).reshape(count, length)
+    if count and ((tokens_BT < -1) | (tokens_BT >= codebook_size)).any():
+        raise ValueError(
+            f"Image tokens must be -1, where to draw, or from 0 to {codebook_size - 1}."
+            f" Received: {tokens_BT.min()} to {tokens_BT.max()}."
+        )
+    return {
+        "known_tokens": np.maximum(tokens_BT, 0).astype(np.int32),
+        "known_mask": tokens_BT >= 0,
     }
 
 
