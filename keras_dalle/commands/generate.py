@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from keras_dalle.commands import given_pictures, options, ranking
+from keras_dalle.commands import given_pictures, options, ranking, streaming
 from keras_dalle.commands.given_pictures import GivenPicture, known_tokens_of
 from keras_dalle.commands.outputs import output_of, write_pictures
 from keras_dalle.commands.preset_names import check_preset, load_task, preset_identity
@@ -40,6 +40,9 @@ def generate(
     image: given_pictures.Image = None,
     mask: given_pictures.Mask = None,
     keep_rows: given_pictures.KeepRows = None,
+    stream: streaming.Stream = False,
+    animation: streaming.Animation = None,
+    every: streaming.Every = None,
     best_of: ranking.BestOf = None,
     keep: ranking.Keep = 1,
     rank_by: ranking.RankByOption = ranking.DEFAULT,
@@ -67,6 +70,8 @@ def generate(
         raise typer.BadParameter(
             f"--prompts-file draws into a folder: -o FOLDER/. Received: -o {output}"
         )
+    views = streaming.Views(stream, animation, every)
+    views.check(target)
     check_preset(preset)
     with step(f"Loading {preset}"):
         from keras_dalle.commands.drawing import drawer_of, given_parameters
@@ -91,5 +96,8 @@ def generate(
     if best_of is not None:
         ranker = ranking.load_ranker(rank_by, clip)
         requests = ranking.best_requests(task, requests, best_of, keep, ranker)
-    write_pictures(requests, target, drawer_of(task), identity)
+    if views:
+        streaming.write_streaming(task, requests, target, identity, views)
+    else:
+        write_pictures(requests, target, drawer_of(task), identity)
     typer.echo(target.path)
