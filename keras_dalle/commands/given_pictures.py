@@ -127,7 +127,7 @@ def _known_tokens(task: Any, path: Path, given: GivenPicture) -> tuple[int, ...]
 
     image_HWC = read_image(path)
     mask_HW = _mask_of(given, image_HWC.shape[:2])
-    _tell_of_crop(path, *image_HWC.shape[:2])
+    tell_of_crop(path, *image_HWC.shape[:2])
     known = {k: x[0] for k, x in given_tokens(task, image_HWC, mask_HW, 1).items()}
     stays_T = known["known_mask"]
     if stays_T.all() or not stays_T.any():
@@ -141,7 +141,8 @@ def _known_tokens(task: Any, path: Path, given: GivenPicture) -> tuple[int, ...]
     return tuple(tokens_T.tolist())
 
 
-def _tell_of_crop(path: Path, height: int, width: int) -> None:
+def tell_of_crop(path: Path, height: int, width: int) -> None:
+    """Says so where a picture is not used as a whole."""
     if height != width:
         side = min(height, width)
         console.print(
