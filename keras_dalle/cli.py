@@ -39,6 +39,7 @@ COMMANDS = (
         'keras-dalle generate "red heart" --num-images 4 -o hearts/\n\n'
         'keras-dalle generate "cat face" --image photo.jpg --keep-rows 50%\n\n'
         'keras-dalle generate "cat face" --image photo.jpg --mask mask.png\n\n'
+        'keras-dalle generate "dog face" --image photo.jpg --keep-fraction 0.5\n\n'
         'keras-dalle generate "rocket" --stream --animation rocket.gif\n\n'
         'keras-dalle generate "rocket" --best-of 16 --keep 4\n\n'
         "keras-dalle generate --prompts-file prompts.csv -o pictures/",

@@ -20,8 +20,8 @@ def generate(
         Path | None,
         typer.Option(
             help="Prompts to draw into a folder: text, one a line, or .csv or .jsonl "
-            "with the columns prompt, negative_prompt, name, image, mask, keep_rows "
-            "and any parameter."
+            "with the columns prompt, negative_prompt, name, image, mask, keep_rows, "
+            "keep_fraction and any parameter."
         ),
     ] = None,
     preset: Annotated[
@@ -40,6 +40,7 @@ def generate(
     image: given_pictures.Image = None,
     mask: given_pictures.Mask = None,
     keep_rows: given_pictures.KeepRows = None,
+    keep_fraction: given_pictures.KeepFraction = None,
     stream: streaming.Stream = False,
     animation: streaming.Animation = None,
     every: streaming.Every = None,
@@ -55,7 +56,7 @@ def generate(
     if bool(prompts) == (prompts_file is not None):
         raise typer.BadParameter("Give either PROMPTS or --prompts-file.")
     ranking.check_options(best_of, keep, num_images, rank_by, clip)
-    given = GivenPicture(image, mask, keep_rows)
+    given = GivenPicture(image, mask, keep_rows, keep_fraction)
     if prompts:
         given.check()
     columns = max(num_images, keep)

@@ -1,9 +1,9 @@
-"""`keras-dalle generate --image`: pictures of which a part stays.
+"""`keras-dalle generate --image`: pictures of which a part stays, or some of it.
 
 The command line and the columns of a prompts file say the same, by the same names.
 """
 
-# H height, W width
+# H height, W width, T image tokens
 
 import functools
 from collections.abc import Callable
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 Image = Annotated[
     Path | None,
     typer.Option(
-        help="A picture to complete, of any size: its middle square is used. What "
-        "stays is said by --mask or --keep-rows.",
+        help="A picture to complete or vary, of any size: its middle square is used. "
+        "What stays is said by --mask, --keep-rows or --keep-fraction.",
     ),
 ]
 Mask = Annotated[
@@ -38,21 +38,33 @@ KeepRows = Annotated[
         metavar="ROWS|PERCENT%",
     ),
 ]
+KeepFraction = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        max=1.0,
+        help="Of --image: the share of its image tokens that stay, at places that the "
+        "seed says; with --mask or --keep-rows, of those that are drawn otherwise.",
+    ),
+]
 
 
 @dataclass(frozen=True)
 class GivenPicture:
-    """A picture to complete; all `None` where there is none.
+    """A picture to complete or to vary; all `None` where there is none.
 
     Attributes:
         image: its file.
         mask: the file that is white where to draw.
         keep_rows: the upper rows of pixels that stay, as "20", or their share, "50%".
+        keep_fraction: the share of the image tokens that stay although mask and rows,
+            or nothing, say so.
     """
 
     image: Path | None = None
     mask: Path | None = None
     keep_rows: str | None = None
+    keep_fraction: float | None = None
 
     def __bool__(self) -> bool:
         return self != GivenPicture()
@@ -67,31 +79,33 @@ class GivenPicture:
 
     def or_else(self, default: "GivenPicture") -> "GivenPicture":
         """What is left open is as the default says: the image, or what stays of it."""
-        says = self if self.mask or self.keep_rows else default
-        return GivenPicture(self.image or default.image, says.mask, says.keep_rows)
+        says = self if self.says_what_stays() else default
+        return replace(says, image=self.image or default.image)
 
-    def what_stays(self) -> str:
-        """The option that says so."""
-        return f"--mask {self.mask}" if self.mask else f"--keep-rows {self.keep_rows}"
+    def says_what_stays(self) -> bool:
+        """Whether anything does."""
+        return replace(self, image=None) != GivenPicture()
 
     def check(self) -> None:
         """Raises `ValueError` where the parts do not go together."""
         if not self:
             return
-        if self.image is None or (self.mask is None) == (self.keep_rows is None):
+        is_torn = self.mask is not None and self.keep_rows is not None
+        if self.image is None or not self.says_what_stays() or is_torn:
             found = ", ".join(
                 f"--{name.replace('_', '-')} {value}"
                 for name, value in vars(self).items()
                 if value is not None
             )
             raise ValueError(
-                "A picture to complete is --image FILE with either --mask FILE or "
-                f"--keep-rows ROWS. Received: {found}"
+                "A picture to complete is --image FILE with --mask FILE or --keep-rows "
+                f"ROWS, one to vary with --keep-fraction SHARE. Received: {found}"
             )
 
 
-# What a row is asked with -> its image tokens, -1 where to draw; `None` for no picture.
-KnownTokens = Callable[[GivenPicture], tuple[int, ...] | None]
+# What a row is asked with and its seed -> its image tokens, -1 where to draw; `None`
+# for no picture.
+KnownTokens = Callable[[GivenPicture, int], tuple[int, ...] | None]
 
 
 def known_tokens_of(task: Any, default: GivenPicture) -> KnownTokens:
@@ -105,23 +119,34 @@ def known_tokens_of(task: Any, default: GivenPicture) -> KnownTokens:
         OSError, ValueError: the default's files cannot be used. The function raises the
             same of a row's.
     """
-    read_once = functools.cache(functools.partial(_known_tokens, task))
+    read_once = functools.cache(functools.partial(_read, task))
 
-    def read(given: GivenPicture) -> tuple[int, ...] | None:
+    def read(given: GivenPicture, seed: int) -> tuple[int, ...] | None:
         whole = given.or_else(default)
         if whole.image is None and not given:
             return None
         whole.check()
-        return read_once(whole.image, whole)
+        tokens_T, stays_T = read_once(whole.image, whole)
+        if whole.keep_fraction is not None:
+            stays_T = stays_T | _kept(seed, whole.keep_fraction, len(tokens_T))
+        known = zip(tokens_T.tolist(), stays_T.tolist(), strict=True)
+        return tuple(token if stays else -1 for token, stays in known)
 
-    if default.image and (default.mask or default.keep_rows):
-        read(default)
+    if default.image and default.says_what_stays():
+        read(default, 0)
     return read
 
 
-def _known_tokens(task: Any, path: Path, given: GivenPicture) -> tuple[int, ...]:
-    import numpy as np
+def _kept(seed: int, fraction: float, length: int) -> "np.ndarray":
+    from keras_dalle.generation.variations import checked_fractions, kept_positions
 
+    return kept_positions([seed], checked_fractions(fraction, 1), length)[0]
+
+
+def _read(
+    task: Any, path: Path, given: GivenPicture
+) -> "tuple[np.ndarray, np.ndarray]":
+    """A picture's image tokens int [T], and bool [T] where mask or rows keep them."""
     from keras_dalle.generation.given_images import given_tokens
     from keras_dalle.utils.image_files import read_image
 
@@ -130,15 +155,18 @@ def _known_tokens(task: Any, path: Path, given: GivenPicture) -> tuple[int, ...]
     tell_of_crop(path, *image_HWC.shape[:2])
     known = {k: x[0] for k, x in given_tokens(task, image_HWC, mask_HW, 1).items()}
     stays_T = known["known_mask"]
-    if stays_T.all() or not stays_T.any():
+    is_masked = given.mask is not None or given.keep_rows is not None
+    if is_masked and (stays_T.all() or not stays_T.any()):
+        says = (
+            f"--mask {given.mask}" if given.mask else f"--keep-rows {given.keep_rows}"
+        )
         part = "nothing to draw in" if stays_T.all() else "nothing of"
         side = int(len(stays_T) ** 0.5)
         raise ValueError(
-            f"{given.what_stays()} leaves {part} {path}. A mask is white where to "
+            f"{says} leaves {part} {path}. A mask is white where to "
             f"draw; what is drawn are whole squares of a grid, {side}×{side} in all."
         )
-    tokens_T = np.where(stays_T, known["known_tokens"], -1)
-    return tuple(tokens_T.tolist())
+    return known["known_tokens"], stays_T
 
 
 def tell_of_crop(path: Path, height: int, width: int) -> None:
@@ -160,7 +188,8 @@ def _mask_of(given: GivenPicture, shape: tuple[int, int]) -> "np.ndarray":
 
     if given.mask is None:
         mask_HW = np.ones(shape, bool)
-        mask_HW[: _rows_kept(str(given.keep_rows), shape[0])] = False
+        if given.keep_rows is not None:
+            mask_HW[: _rows_kept(given.keep_rows, shape[0])] = False
         return mask_HW
     mask_HW = read_mask(given.mask)
     if mask_HW.shape != shape:

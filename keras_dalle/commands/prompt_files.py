@@ -33,7 +33,7 @@ class Entry:
         negative_prompt: what to steer away from.
         name: of the picture's file, without its ending.
         parameters: values by name.
-        given: a picture to complete.
+        given: a picture to complete or to vary.
     """
 
     prompt: str
@@ -49,8 +49,8 @@ def read_prompts_file(path: Path) -> list[Entry]:
 
     Text is one prompt a line; blank lines and those that begin with # are skipped.
     JSON lines and the rows of a CSV have `prompt` and, if wanted, `negative_prompt`,
-    `name`, any parameter of generation, and `image` with `mask` or `keep_rows`, whose
-    files' names are seen from the prompts file's folder.
+    `name`, any parameter of generation, and `image` with `mask`, `keep_rows` or
+    `keep_fraction`; files' names are seen from the prompts file's folder.
 
     Raises:
         OSError: the file cannot be read.
@@ -103,11 +103,6 @@ def requests_of(
     """
     requests = []
     for entry in entries:
-        tokens, fault = None, None
-        try:
-            tokens = known_tokens(entry.given) if known_tokens else None
-        except (OSError, ValueError) as error:
-            fault = error
         rows = rows_of(
             entry.prompt,
             negative_prompt if entry.negative_prompt is None else entry.negative_prompt,
@@ -115,9 +110,22 @@ def requests_of(
             num_images,
         )
         for row in rows:
-            row = replace(row, known_tokens=tokens)
-            requests.append(Request(row, entry.name, entry.line, fault))
+            request = Request(row, entry.name, entry.line)
+            requests.append(_with_known_tokens(request, entry.given, known_tokens))
     return requests
+
+
+def _with_known_tokens(
+    request: Request, given: GivenPicture, known_tokens: KnownTokens | None
+) -> Request:
+    if known_tokens is None:
+        return request
+    row = request.row
+    try:
+        tokens = known_tokens(given, int(row.parameters["seed"]))
+    except (OSError, ValueError) as error:
+        return replace(request, fault=error)
+    return replace(request, row=replace(row, known_tokens=tokens))
 
 
 # === Formats: each yields line numbers with fields, or with what is wrong ===
@@ -166,7 +174,7 @@ def _entry(line: int, fields: dict[str, Any] | ValueError) -> Entry:
     if isinstance(fields, ValueError):
         raise fields
     known = {parameter.name: parameter for parameter in PARAMETERS}
-    names = (*_TEXTS, *_FILES, "keep_rows", *known)
+    names = (*_TEXTS, *_FILES, "keep_rows", "keep_fraction", *known)
     if unknown := sorted(set(fields) - set(names)):
         raise ValueError(
             f"columns must be among {', '.join(names)}. Received: {', '.join(unknown)}"
@@ -188,7 +196,7 @@ def _entry(line: int, fields: dict[str, Any] | ValueError) -> Entry:
 
 
 def _given(filled: dict[str, Any]) -> GivenPicture:
-    """Takes a picture to complete out of the fields."""
+    """Takes a picture to complete or to vary out of the fields."""
     files = {
         name: Path(_text(name, filled.pop(name))) for name in _FILES if name in filled
     }
@@ -197,7 +205,10 @@ def _given(filled: dict[str, Any]) -> GivenPicture:
     keep_rows = str(rows) if type(rows) is int else rows
     if keep_rows is not None:
         _text("keep_rows", keep_rows)
-    return GivenPicture(**files, keep_rows=keep_rows)
+    share = filled.pop("keep_fraction", None)
+    if share is not None:
+        share = _number("keep_fraction", share, tf.float32)
+    return GivenPicture(**files, keep_rows=keep_rows, keep_fraction=share)
 
 
 def _text(name: str, value: Any) -> str:

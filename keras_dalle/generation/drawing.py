@@ -78,7 +78,7 @@ class Drawing:
             image: a picture of any size, or one a prompt: an array [H, W, 3], uint8 or
                 float from 0 to 1, grey or with alpha too, or a Pillow image. Its middle
                 square is resized to the model's size; what stays is as the VQGAN shows
-                it.
+                it. Or image tokens, int [T], -1 where to draw, and no mask.
             mask: [H, W], or one a prompt, as the image: true or above 0 where to draw.
                 A token is drawn if any of its pixels is masked. Drawing goes from the
                 top left to the bottom right and sees only what is before it.

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from keras_dalle.cli import app
 from keras_dalle.commands import generate
 from keras_dalle.commands import reproduce as reproduce_command
+from keras_dalle.utils.fingerprints import fingerprint_of_pixels
 from keras_dalle.utils.picture_files import read_metadata, read_picture
 from tests.tiny_preset import tiny_task
 
@@ -102,6 +103,34 @@ def test_reproduced_without_the_photo(run, suffix):
         assert before.read() == after.read()
 
 
+def test_a_variation_is_that_of_python(run, task):
+    for options, given in (
+        ([], {}),
+        (["--keep-rows", 12], {"mask": lower_part(12)}),
+    ):
+        words = ["red", "--image", "photo.png", "--keep-fraction", 0.5, *options]
+        drawn(run("generate", *words, "--num-images", 3, "--seed", 5, "-o", "x.png"))
+        expected = task.generate(
+            ["red"] * 3,
+            seed=[5, 6, 7],
+            image=PHOTO,
+            keep_fraction=0.5,
+            return_tokens=True,
+            **given,
+        )
+        rows = read_metadata("x.png").pictures
+        for row, image, tokens in zip(
+            rows, expected["images"], expected["image_tokens"], strict=True
+        ):
+            assert row.pixels_sha256 == fingerprint_of_pixels(image)
+            known = np.array(row.known_tokens)
+            np.testing.assert_array_equal(known[known >= 0], tokens[known >= 0])
+        assert len({row.known_tokens for row in rows}) == 3, "other places a seed"
+        os.remove("photo.png")
+        assert "3 of 3 pictures" in drawn(run("reproduce", "x.png")).stdout
+        Image.fromarray(PHOTO).save("photo.png")
+
+
 def test_the_best_of_many_complete_it_too(run, task):
     options = ["--image", "photo.png", "--keep-rows", 12, "--best-of", 3, "--keep", 2]
     drawn(run("generate", "red", *options, "--temperature", 2, "-o", "out/"))
@@ -122,7 +151,7 @@ def test_options_that_do_not_go_together(run):
         ["--image", "photo.png", "--mask", "photo.png", "--keep-rows", "5"],
     ):
         message = refusal(run("generate", "red", *options, "-o", "out.png"))
-        assert "--image FILE with either --mask FILE or --keep-rows ROWS" in message
+        assert "is --image FILE with --mask FILE or --keep-rows ROWS, one to" in message
         assert "Loading" not in message
         assert " ".join(options[-2:]) in message
 
@@ -176,6 +205,7 @@ def test_rows_complete_their_own_pictures(draw_file, task):
         {"prompt": "red", "image": "photo.png", "mask": "mask.png", "name": "b"},
         {"prompt": "red", "name": "c"},
         {"prompt": "red", "image": "photo.png", "name": "d", "seed": 7},
+        {"prompt": "red", "image": "photo.png", "name": "e", "keep_fraction": 0.25},
     ]
     drawn(draw_file(lines, "--keep-rows", "12"))
     for name, seed, given in (
@@ -183,6 +213,7 @@ def test_rows_complete_their_own_pictures(draw_file, task):
         ("b", 0, {"image": PHOTO, "mask": mask}),
         ("c", 0, {}),
         ("d", 7, {"image": PHOTO, "mask": lower_part(12)}),
+        ("e", 0, {"image": PHOTO, "keep_fraction": 0.25}),
     ):
         expected = task.generate("red", seed=seed, **given)
         np.testing.assert_array_equal(pixels(f"out/{name}.png"), expected)
@@ -208,7 +239,7 @@ def test_a_picture_that_cannot_be_used_loses_no_other(draw_file):
     assert [failure["line"] for failure in failures] == [2, 3, 4]
     for failure, text in zip(
         failures,
-        ("must be a whole picture", "No such file", "is --image FILE with either"),
+        ("must be a whole picture", "No such file", "is --image FILE with --mask"),
         strict=True,
     ):
         assert text in failure["error"]
@@ -229,6 +260,8 @@ def test_another_photo_of_the_same_name_is_drawn_anew(draw_file, run):
 
 def test_columns_have_their_types(draw_file):
     lines = [{"prompt": "a", "image": 5}, {"prompt": "b", "keep_rows": 0.5}]
+    lines += [{"prompt": "c", "keep_fraction": "much"}]
     message = refusal(draw_file(lines))
     assert "line 1: `image` must be a text. Received: 5" in message
     assert "line 2: `keep_rows` must be a text. Received: 0.5" in message
+    assert "line 3: `keep_fraction` must be a finite number. Received" in message
