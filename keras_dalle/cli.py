@@ -23,6 +23,7 @@ from keras_dalle.commands.presets import presets
 from keras_dalle.commands.reproduce import reproduce
 from keras_dalle.commands.serve import serve
 from keras_dalle.commands.stock_flags import StockFlagsCommand
+from keras_dalle.commands.tokens import decode, encode
 from keras_dalle.commands.train import train
 
 # What a user can cause and mend: bad values, files, ports, servers, extras that are not
@@ -36,6 +37,11 @@ COMMANDS = (
         'keras-dalle generate "red heart" "woman firefighter: dark skin tone" '
         "-o grid.png --seed 1\n\n"
         'keras-dalle generate "red heart" --num-images 4 -o hearts/\n\n'
+        'keras-dalle generate "cat face" --image photo.jpg --keep-rows 50%\n\n'
+        'keras-dalle generate "cat face" --image photo.jpg --mask mask.png\n\n'
+        'keras-dalle generate "dog face" --image photo.jpg --keep-fraction 0.5\n\n'
+        'keras-dalle generate "rocket" --stream --animation rocket.gif\n\n'
+        'keras-dalle generate "rocket" --best-of 16 --keep 4\n\n'
         "keras-dalle generate --prompts-file prompts.csv -o pictures/",
     ),
     (
@@ -43,6 +49,8 @@ COMMANDS = (
         "keras-dalle reproduce grid.png\n\n"
         "keras-dalle reproduce grid.png --output again.png --preset emoji_tiny",
     ),
+    (encode, "keras-dalle encode photo.jpg -o tokens.json"),
+    (decode, "keras-dalle decode tokens.json -o picture.png"),
     (train, "keras-dalle train --recipe emoji_tiny --run-dir runs/emoji"),
     (prepare_data, "keras-dalle prepare-data --data-dir runs/emoji_data"),
     (evaluate, "keras-dalle evaluate emoji_tiny --output out/evaluation"),

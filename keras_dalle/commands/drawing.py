@@ -61,13 +61,29 @@ def drawer_of(task: Any) -> Draw:
     """
 
     def draw(rows: Sequence[PictureRow]) -> np.ndarray:
-        inputs = {
-            "prompts": [prompt_bytes(row.prompt) for row in rows],
-            "negative_prompts": [prompt_bytes(row.negative_prompt) for row in rows],
-        }
-        return task.generate(inputs, **columns_of(rows))
+        return task.generate(**arguments_of(rows))
 
     return draw
+
+
+def arguments_of(rows: Sequence[PictureRow]) -> dict[str, Any]:
+    """What `generate` is called with to draw rows."""
+    inputs = {
+        "prompts": [prompt_bytes(row.prompt) for row in rows],
+        "negative_prompts": [prompt_bytes(row.negative_prompt) for row in rows],
+    }
+    return {"inputs": inputs, **given_images(rows), **columns_of(rows)}
+
+
+def given_images(rows: Sequence[PictureRow]) -> dict[str, list[Sequence[int]]]:
+    """What stays of the rows' given pictures, as `generate` takes it, if there is any.
+
+    A row without a picture draws all of its tokens.
+    """
+    length = max(len(row.known_tokens or ()) for row in rows)
+    if not length:
+        return {}
+    return {"image": [row.known_tokens or [-1] * length for row in rows]}
 
 
 def served_drawer_of(client: Any) -> Draw:

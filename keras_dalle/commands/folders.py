@@ -43,11 +43,13 @@ class Request:
         row: its inputs.
         name: of the file, without its ending. Default: from prompt and seed.
         line: of the prompts file.
+        fault: why it cannot be drawn, where that is known before.
     """
 
     row: PictureRow
     name: str | None = None
     line: int | None = None
+    fault: Exception | None = None
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,8 @@ def plan_places(
             path = folder / f"{name}{suffix}"
             state = "taken" if name_key(name) in taken else _state(path, metadata)
         taken.add(name_key(name))
-        places.append(Place(request, path, metadata, state == "same"))
+        is_done = state == "same" and request.fault is None
+        places.append(Place(request, path, metadata, is_done))
     return places
 
 
@@ -193,16 +196,24 @@ def _drawn(
 def _fitting(
     places: Sequence[Place],
 ) -> tuple[list[Place], list[tuple[Place, Exception]]]:
-    """Those whose files can hold their prompts, and the others with why they cannot."""
+    """Those that can be drawn into their files, and the others with why not."""
     fitting: list[Place] = []
     misfits: list[tuple[Place, Exception]] = []
     for place in places:
-        try:
-            check_metadata_fits(place.metadata, place.path)
+        fault = place.request.fault or _misfit(place)
+        if fault is None:
             fitting.append(place)
-        except ValueError as error:
-            misfits.append((place, error))
+        else:
+            misfits.append((place, fault))
     return fitting, misfits
+
+
+def _misfit(place: Place) -> Exception | None:
+    try:
+        check_metadata_fits(place.metadata, place.path)
+    except ValueError as error:
+        return error
+    return None
 
 
 def _drawn_alone(place: Place, draw: Draw) -> np.ndarray | Exception:

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from keras_dalle.commands import options, ranking
+from keras_dalle.commands import given_pictures, options, ranking, streaming
+from keras_dalle.commands.given_pictures import GivenPicture, known_tokens_of
 from keras_dalle.commands.outputs import output_of, write_pictures
 from keras_dalle.commands.preset_names import check_preset, load_task, preset_identity
 from keras_dalle.commands.progress import step
@@ -19,7 +20,8 @@ def generate(
         Path | None,
         typer.Option(
             help="Prompts to draw into a folder: text, one a line, or .csv or .jsonl "
-            "with the columns prompt, negative_prompt, name and any parameter."
+            "with the columns prompt, negative_prompt, name, image, mask, keep_rows, "
+            "keep_fraction and any parameter."
         ),
     ] = None,
     preset: Annotated[
@@ -35,6 +37,13 @@ def generate(
     top_p: options.TopP = None,
     labels: Annotated[bool, typer.Option(help="Write the prompts into a grid.")] = True,
     folder_format: options.FolderFormat = None,
+    image: given_pictures.Image = None,
+    mask: given_pictures.Mask = None,
+    keep_rows: given_pictures.KeepRows = None,
+    keep_fraction: given_pictures.KeepFraction = None,
+    stream: streaming.Stream = False,
+    animation: streaming.Animation = None,
+    every: streaming.Every = None,
     best_of: ranking.BestOf = None,
     keep: ranking.Keep = 1,
     rank_by: ranking.RankByOption = ranking.DEFAULT,
@@ -47,6 +56,9 @@ def generate(
     if bool(prompts) == (prompts_file is not None):
         raise typer.BadParameter("Give either PROMPTS or --prompts-file.")
     ranking.check_options(best_of, keep, num_images, rank_by, clip)
+    given = GivenPicture(image, mask, keep_rows, keep_fraction)
+    if prompts:
+        given.check()
     columns = max(num_images, keep)
     target = output_of(
         output,
@@ -59,6 +71,8 @@ def generate(
         raise typer.BadParameter(
             f"--prompts-file draws into a folder: -o FOLDER/. Received: -o {output}"
         )
+    views = streaming.Views(stream, animation, every)
+    views.check(target)
     check_preset(preset)
     with step(f"Loading {preset}"):
         from keras_dalle.commands.drawing import drawer_of, given_parameters
@@ -76,9 +90,15 @@ def generate(
         task = load_task(preset)
         identity = preset_identity(preset)
     parameters = {**task.generation_defaults, **given_parameters(context.params)}
-    requests = requests_of(entries, negative_prompt, parameters, num_images)
+    known_tokens = known_tokens_of(task, given)
+    requests = requests_of(
+        entries, negative_prompt, parameters, num_images, known_tokens
+    )
     if best_of is not None:
         ranker = ranking.load_ranker(rank_by, clip)
         requests = ranking.best_requests(task, requests, best_of, keep, ranker)
-    write_pictures(requests, target, drawer_of(task), identity)
+    if views:
+        streaming.write_streaming(task, requests, target, identity, views)
+    else:
+        write_pictures(requests, target, drawer_of(task), identity)
     typer.echo(target.path)

@@ -57,6 +57,10 @@ TopP = Annotated[
     float | None,
     typer.Option(help="Sample from the likeliest tokens of this share; 1 is off."),
 ]
+VQGANPreset = Annotated[
+    str,
+    typer.Option(help="The preset of a VQGAN, or of a model that draws with one."),
+]
 ModelName = Annotated[str, typer.Option(help="The model's name on the server.")]
 DataDirectory = Annotated[
     Path, typer.Option(help="The emoji data set; rendered there if it is missing.")

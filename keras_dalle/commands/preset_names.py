@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from keras_dalle.utils.files import read_json
 from keras_dalle.utils.hub import PREFIX, HubError, cached_folder
 from keras_dalle.utils.picture_metadata import PresetIdentity
 
@@ -76,8 +77,41 @@ def load_task(preset: str) -> Any:
     check_preset(preset)
     from keras_dalle.models import DalleBartTextToImage
 
+    return _loaded(DalleBartTextToImage, preset)
+
+
+def load_vqgan(preset: str) -> Any:
+    """The `VQGANBackbone` of a preset: of a VQGAN, or of a model that draws with one.
+
+    Raises:
+        ValueError: There is no such preset, or it has no VQGAN.
+        HubError, OSError: as by `load_task`.
+    """
+    from keras_dalle.models import VQGANBackbone
+    from keras_dalle.models.dalle_bart.dalle_bart_presets import vqgan_of
+
+    name = vqgan_of(preset) or preset
+    if name in VQGANBackbone.presets or _is_vqgan(Path(name)):
+        return _loaded(VQGANBackbone, name)
+    vqgan = load_task(name).vqgan
+    if vqgan is None:
+        raise ValueError(
+            f"The preset {preset} has no VQGAN. `keras-dalle convert MODEL --vqgan "
+            "VQGAN --to PRESET` makes one that has."
+        )
+    return vqgan
+
+
+def _is_vqgan(folder: Path) -> bool:
+    """Whether a folder is KerasHub's preset of a VQGAN."""
+    path = folder / CONFIG_FILE
+    config = read_json(path) if path.is_file() else None
+    return isinstance(config, dict) and config.get("class_name") == "VQGANBackbone"
+
+
+def _loaded(cls: Any, preset: str) -> Any:
     try:
-        return DalleBartTextToImage.from_preset(preset)
+        return cls.from_preset(preset)
     except HubError:
         raise
     except (OSError, ValueError, KeyError) as error:

@@ -5,7 +5,7 @@ import io
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,14 @@ import tensorflow as tf
 
 from keras_dalle.commands.drawing import rows_of
 from keras_dalle.commands.folders import Request
+from keras_dalle.commands.given_pictures import GivenPicture, KnownTokens
 from keras_dalle.generation.parameters import PARAMETERS
 from keras_dalle.utils.file_names import check_file_name
 from keras_dalle.utils.files import read_limited_text
 
 MAX_SHOWN = 10
 _TEXTS = ("prompt", "negative_prompt", "name")
+_FILES = ("image", "mask")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Entry:
         negative_prompt: what to steer away from.
         name: of the picture's file, without its ending.
         parameters: values by name.
+        given: a picture to complete or to vary.
     """
 
     prompt: str
@@ -38,6 +41,7 @@ class Entry:
     negative_prompt: str | None = None
     name: str | None = None
     parameters: Mapping[str, int | float] = field(default_factory=dict)
+    given: GivenPicture = GivenPicture()
 
 
 def read_prompts_file(path: Path) -> list[Entry]:
@@ -45,7 +49,8 @@ def read_prompts_file(path: Path) -> list[Entry]:
 
     Text is one prompt a line; blank lines and those that begin with # are skipped.
     JSON lines and the rows of a CSV have `prompt` and, if wanted, `negative_prompt`,
-    `name`, and any parameter of generation.
+    `name`, any parameter of generation, and `image` with `mask`, `keep_rows` or
+    `keep_fraction`; files' names are seen from the prompts file's folder.
 
     Raises:
         OSError: the file cannot be read.
@@ -60,7 +65,8 @@ def read_prompts_file(path: Path) -> list[Entry]:
     entries, faults = [], []
     for line, fields in read(text):
         try:
-            entries.append(_entry(line, fields))
+            entry = _entry(line, fields)
+            entries.append(replace(entry, given=entry.given.within(path.parent)))
         except ValueError as error:
             faults.append(f"line {line}: {error}")
     if faults:
@@ -83,6 +89,7 @@ def requests_of(
     negative_prompt: str,
     parameters: Mapping[str, int | float],
     num_images: int = 1,
+    known_tokens: KnownTokens | None = None,
 ) -> list[Request]:
     """The pictures that the entries of a file ask for.
 
@@ -91,17 +98,34 @@ def requests_of(
         negative_prompt: where an entry has none.
         parameters: every parameter's value where an entry has none.
         num_images: pictures an entry.
+        known_tokens: reads entries' given pictures. One that cannot be used is its own
+            requests' fault.
     """
-    return [
-        Request(row, entry.name, entry.line)
-        for entry in entries
-        for row in rows_of(
+    requests = []
+    for entry in entries:
+        rows = rows_of(
             entry.prompt,
             negative_prompt if entry.negative_prompt is None else entry.negative_prompt,
             {**parameters, **entry.parameters},
             num_images,
         )
-    ]
+        for row in rows:
+            request = Request(row, entry.name, entry.line)
+            requests.append(_with_known_tokens(request, entry.given, known_tokens))
+    return requests
+
+
+def _with_known_tokens(
+    request: Request, given: GivenPicture, known_tokens: KnownTokens | None
+) -> Request:
+    if known_tokens is None:
+        return request
+    row = request.row
+    try:
+        tokens = known_tokens(given, int(row.parameters["seed"]))
+    except (OSError, ValueError) as error:
+        return replace(request, fault=error)
+    return replace(request, row=replace(row, known_tokens=tokens))
 
 
 # === Formats: each yields line numbers with fields, or with what is wrong ===
@@ -150,24 +174,41 @@ def _entry(line: int, fields: dict[str, Any] | ValueError) -> Entry:
     if isinstance(fields, ValueError):
         raise fields
     known = {parameter.name: parameter for parameter in PARAMETERS}
-    if unknown := sorted(set(fields) - set(known) - set(_TEXTS)):
+    names = (*_TEXTS, *_FILES, "keep_rows", "keep_fraction", *known)
+    if unknown := sorted(set(fields) - set(names)):
         raise ValueError(
-            f"columns must be among {', '.join([*_TEXTS, *known])}. Received: "
-            f"{', '.join(unknown)}"
+            f"columns must be among {', '.join(names)}. Received: {', '.join(unknown)}"
         )
-    given = {name: value for name, value in fields.items() if value is not None}
-    if "prompt" not in given:
+    filled = {name: value for name, value in fields.items() if value is not None}
+    if "prompt" not in filled:
         raise ValueError("it must have a `prompt`.")
-    texts = {name: _text(name, given.pop(name)) for name in _TEXTS if name in given}
+    texts = {name: _text(name, filled.pop(name)) for name in _TEXTS if name in filled}
     if "name" in texts:
         check_file_name(texts["name"])
+    given = _given(filled)
     numbers = {
-        name: _number(name, value, known[name].dtype) for name, value in given.items()
+        name: _number(name, value, known[name].dtype) for name, value in filled.items()
     }
-    entry = Entry(line=line, parameters=numbers, **texts)
+    entry = Entry(line=line, parameters=numbers, given=given, **texts)
     # The rows' own rules, such as the length of a prompt.
     rows_of(entry.prompt, entry.negative_prompt or "", {"seed": 0, **numbers})
     return entry
+
+
+def _given(filled: dict[str, Any]) -> GivenPicture:
+    """Takes a picture to complete or to vary out of the fields."""
+    files = {
+        name: Path(_text(name, filled.pop(name))) for name in _FILES if name in filled
+    }
+    rows = filled.pop("keep_rows", None)
+    # JSON has numbers.
+    keep_rows = str(rows) if type(rows) is int else rows
+    if keep_rows is not None:
+        _text("keep_rows", keep_rows)
+    share = filled.pop("keep_fraction", None)
+    if share is not None:
+        share = _number("keep_fraction", share, tf.float32)
+    return GivenPicture(**files, keep_rows=keep_rows, keep_fraction=share)
 
 
 def _text(name: str, value: Any) -> str:

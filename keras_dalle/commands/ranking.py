@@ -84,19 +84,22 @@ def best_requests(
 
     Prints the seeds and scores. The pictures are drawn again when they are written.
     """
+    from keras_dalle.commands.drawing import given_images
     from keras_dalle.commands.grids import prompt_bytes
     from keras_dalle.generation import ranking
 
     best = []
     for request in track(requests, "Ranking", console=console):
+        if request.fault:
+            best.append(request)
+            continue
         row = request.row
         inputs = {
             "prompts": prompt_bytes(row.prompt),
             "negative_prompts": prompt_bytes(row.negative_prompt),
         }
-        ranked = ranking.best_of(
-            task, inputs, best_of, keep, ranker, **dict(row.parameters)
-        )
+        arguments = {**row.parameters, **given_images([row])}
+        ranked = ranking.best_of(task, inputs, best_of, keep, ranker, **arguments)
         for seed, score in zip(ranked.seeds.tolist(), ranked.scores, strict=True):
             typer.echo(f"{row.prompt}, seed {seed}: {score:.4g}", err=True)
             chosen = replace(row, parameters={**row.parameters, "seed": seed})

@@ -12,8 +12,12 @@ from keras_dalle.generation import scoring, streaming
 from keras_dalle.generation.conditioning import Prompts
 from keras_dalle.generation.decoding import Known, generate_image_tokens
 from keras_dalle.generation.given_images import given_tokens
+from keras_dalle.generation.image_tokens import decode_tokens, encode_images
 from keras_dalle.generation.parameters import PARAMETERS
+from keras_dalle.generation.passes import draw_in_passes
 from keras_dalle.generation.rows import prompts_of, rows_of
+from keras_dalle.generation.variations import checked_fractions, kept_positions
+from keras_dalle.generation.weighted_prompts import weighted_parts
 
 _MAX_ROWS_AT_ONCE = 48
 
@@ -46,6 +50,8 @@ class Drawing:
         seed=None,
         image=None,
         mask=None,
+        keep_fraction=None,
+        passes=1,
         return_tokens=False,
     ):
         """Draws pictures.
@@ -56,7 +62,9 @@ class Drawing:
 
         Args:
             inputs: a string, a list of strings, or a dictionary with `prompts` and,
-                if wanted, `negative_prompts` (one for all, or one a prompt).
+                if wanted, `negative_prompts` (one for all, or one a prompt). A prompt
+                may have weighted parts: "a cat:1.2 AND a dog:0.6", see
+                `keras_dalle.generation.weighted_prompts`.
             num_images: int. Pictures a prompt; picture i has the seed `seed + i`.
             guidance_scale: float, or one a prompt. How far the prompt leads away from
                 the negative or blank one; 1 is off.
@@ -67,12 +75,19 @@ class Drawing:
             top_p: float, or one a prompt. Draws among the likeliest tokens that reach
                 this probability together; 1 is off.
             seed: int, or one a prompt. `None` draws one at random.
-            image: uint8 [H, W, 3] of any size, or one a prompt: a picture of which only
-                what `mask` says is drawn. Its middle square is resized to the model's
-                size; what stays is as the VQGAN shows it.
+            image: a picture of any size, or one a prompt: an array [H, W, 3], uint8 or
+                float from 0 to 1, grey or with alpha too, or a Pillow image. Its middle
+                square is resized to the model's size; what stays is as the VQGAN shows
+                it. Or image tokens, int [T], -1 where to draw, and no mask.
             mask: [H, W], or one a prompt, as the image: true or above 0 where to draw.
                 A token is drawn if any of its pixels is masked. Drawing goes from the
                 top left to the bottom right and sees only what is before it.
+            keep_fraction: float from 0 to 1, or one a prompt: the share of the image's
+                tokens that stays although the mask, or nothing, says so: a variation.
+                Which of them depends on the seed alone, and a larger share keeps those
+                of a smaller one.
+            passes: int. Where kept tokens stand behind drawn ones, draws that many
+                times and takes the picture in which they are likeliest.
             return_tokens: bool. Whether the pictures come with their image tokens.
 
         Returns:
@@ -84,8 +99,9 @@ class Drawing:
         Raises:
             ValueError: a parameter is out of its range, or the model has no VQGAN.
         """
-        if num_images < 1:
-            raise ValueError(f"`num_images` (={num_images}) must be at least 1.")
+        for name, value in (("num_images", num_images), ("passes", passes)):
+            if value < 1:
+                raise ValueError(f"`{name}` (={value}) must be at least 1.")
         parameters = {
             "guidance_scale": guidance_scale,
             "guidance_scale_end": guidance_scale_end,
@@ -94,8 +110,9 @@ class Drawing:
             "top_p": top_p,
             "seed": seed,
         }
-        rows, is_scalar = self._rows(inputs, parameters, num_images, image, mask)
-        drawn = self._generate_in_batches(rows)
+        given = {"image": image, "mask": mask, "keep_fraction": keep_fraction}
+        rows, is_scalar = self._rows(inputs, parameters, num_images, **given)
+        drawn = draw_in_passes(self, rows, passes, self._generate_in_batches)
         if num_images > 1:
             drawn = {
                 k: x.reshape(-1, num_images, *x.shape[1:]) for k, x in drawn.items()
@@ -104,7 +121,15 @@ class Drawing:
             drawn = {k: x[0] for k, x in drawn.items()}
         return drawn if return_tokens else drawn["images"]
 
-    def _rows(self, inputs, parameters, num_images=1, image=None, mask=None):
+    def _rows(
+        self,
+        inputs,
+        parameters,
+        num_images=1,
+        image=None,
+        mask=None,
+        keep_fraction=None,
+    ):
         """Arguments of the generate function, one row a picture; if there is no B."""
         prompts, negative_prompts, is_scalar = prompts_of(inputs)
         given = {name: x for name, x in parameters.items() if x is not None}
@@ -115,12 +140,29 @@ class Drawing:
             num_images,
             {**self.generation_defaults, **given},
         )
+        if keep_fraction is not None and mask is None:
+            side = int(self.backbone.image_length**0.5)
+            mask = np.ones((side, side), bool)
         known = given_tokens(self, image, mask, len(prompts))
         rows |= {k: np.repeat(x, num_images, axis=0) for k, x in known.items()}
+        if keep_fraction is not None:
+            fraction_B = checked_fractions(keep_fraction, len(prompts))
+            rows["known_mask"] |= kept_positions(
+                rows["seed"],
+                np.repeat(fraction_B, num_images),
+                self.backbone.image_length,
+            )
         return rows, is_scalar
 
     def generate_stream(
-        self, inputs, *, every=None, image=None, mask=None, **parameters
+        self,
+        inputs,
+        *,
+        every=None,
+        image=None,
+        mask=None,
+        keep_fraction=None,
+        **parameters,
     ):
         """Draws pictures and shows them while they are drawn.
 
@@ -130,7 +172,7 @@ class Drawing:
         Args:
             inputs: as of `generate`, at most 48 prompts.
             every: tokens from one picture to the next; default: a fourth of them.
-            image, mask: as of `generate`.
+            image, mask, keep_fraction: as of `generate`.
             **parameters: `seed`, `guidance_scale`, ... as of `generate`.
 
         Yields:
@@ -143,8 +185,9 @@ class Drawing:
         unknown = sorted(set(parameters) - {p.name for p in PARAMETERS})
         if unknown:
             raise ValueError(f"There is no parameter {', '.join(unknown)}.")
-        self._require_vqgan("Generation")
-        rows, is_scalar = self._rows(inputs, parameters, image=image, mask=mask)
+        self.require_vqgan("Generation")
+        given = {"image": image, "mask": mask, "keep_fraction": keep_fraction}
+        rows, is_scalar = self._rows(inputs, parameters, **given)
         if len(rows["prompt"]) > _MAX_ROWS_AT_ONCE:
             raise ValueError(
                 f"At most {_MAX_ROWS_AT_ONCE} pictures are drawn in one stream. "
@@ -160,7 +203,7 @@ class Drawing:
             generate_rows(*(x[i : i + _MAX_ROWS_AT_ONCE] for x in rows.values()))
             for i in range(0, count, _MAX_ROWS_AT_ONCE)
         ]
-        size = self._require_vqgan("Generation").image_size
+        size = self.require_vqgan("Generation").image_size
         empty = {
             "images": np.zeros((0, size, size, 3), np.uint8),
             "image_tokens": np.zeros((0, self.backbone.image_length), np.int32),
@@ -201,7 +244,7 @@ class Drawing:
         Returns:
             A dictionary: `images` uint8 [B, H, W, 3] and `image_tokens` int32 [B, T].
         """
-        vqgan = self._require_vqgan("Generation")
+        vqgan = self.require_vqgan("Generation")
         tokens_BT = generate_image_tokens(
             self.backbone,
             self.tokenized_prompts(prompt, negative_prompt),
@@ -213,15 +256,56 @@ class Drawing:
         return {"images": images_BHWC, "image_tokens": tokens_BT}
 
     def tokenized_prompts(self, prompt, negative_prompt):
-        """What leads the decoder, from string [B] both."""
-        positive = self.preprocessor.generate_preprocess(prompt)
+        """What leads the decoder, from string [B] both; see `weighted_prompts`."""
+        texts_BC, weights_BC = weighted_parts(prompt)
+        texts = self.preprocessor.generate_preprocess(tf.reshape(texts_BC, [-1]))
         negative = self.preprocessor.negative_preprocess(negative_prompt)
-        return Prompts.of_one_each(
-            positive["encoder_token_ids"],
-            positive["encoder_padding_mask"],
+
+        def by_part(x):
+            x_BCS = tf.reshape(x, tf.concat([tf.shape(texts_BC), tf.shape(x)[1:]], 0))
+            return tf.ensure_shape(x_BCS, [None, None, x.shape[1]])
+
+        return Prompts(
+            by_part(texts["encoder_token_ids"]),
+            by_part(texts["encoder_padding_mask"]),
+            weights_BC,
             negative["encoder_token_ids"],
             negative["encoder_padding_mask"],
         )
+
+    def encode_images(self, images):
+        """Image tokens of pictures, by the VQGAN.
+
+        Args:
+            images: a picture of any size, a list of such, or a batch: arrays [H, W, C]
+                or [B, H, W, C], uint8 or float from 0 to 1, of grey, RGB, and either
+                with alpha, which is laid on white; or Pillow images. The middle square
+                is resized to the VQGAN's size.
+
+        Returns:
+            int32 [B, T], or [T] for one picture without a batch. A picture's tokens are
+            the same in any batch.
+
+        Raises:
+            ValueError: a picture has another shape, dtype or range, or the model has no
+                VQGAN.
+        """
+        return encode_images(self, images)
+
+    def decode_tokens(self, image_tokens):
+        """Pictures of image tokens, by the VQGAN.
+
+        Args:
+            image_tokens: int [B, T], or [T] for one picture, each below the VQGAN's
+                `codebook_size`.
+
+        Returns:
+            uint8 [B, H, W, 3], or [H, W, 3]: what `generate` returns for these tokens.
+
+        Raises:
+            ValueError: a wrong shape, type or token, or the model has no VQGAN.
+        """
+        return decode_tokens(self, image_tokens)
 
     def score(self, inputs, *, scoring_mode="log_likelihood", per_token=False):
         """How likely pictures are for prompts.
@@ -247,7 +331,7 @@ class Drawing:
         Raises:
             ValueError: a wrong shape, type or token, or the model has no VQGAN.
         """
-        self._require_vqgan("Scoring")
+        self.require_vqgan("Scoring")
         return scoring.score_in_batches(self, inputs, scoring_mode, per_token)
 
     def score_rows(self, prompt, image_tokens, scoring_mode="log_likelihood"):
@@ -262,10 +346,10 @@ class Drawing:
             A dictionary: the sum over all image tokens, float32 [B], by the name of
             the mode, and `per_token` float32 [B, T].
         """
-        self._require_vqgan("Scoring")
+        self.require_vqgan("Scoring")
         return scoring.score_rows(self, prompt, image_tokens, scoring_mode)
 
-    def _require_vqgan(self, purpose):
+    def require_vqgan(self, purpose):
         if self.vqgan is None:
             raise ValueError(
                 f"{purpose} needs a VQGAN. Pass `vqgan=VQGANBackbone.from_preset(...)` "

@@ -7,28 +7,24 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from keras_dalle.generation.pixels import rgb, rgb_pictures
+from keras_dalle.generation.scoring import encode_squares
 
-def square(image_HWC: np.ndarray, size: int) -> np.ndarray:
+
+def square(image: Any, size: int) -> np.ndarray:
     """The middle square of a picture, resized.
 
     Args:
-        image_HWC: uint8 [H, W, 3].
+        image: what `keras_dalle.generation.pixels.rgb` takes.
         size: of the result.
 
     Returns:
         uint8 [size, size, 3].
 
     Raises:
-        ValueError: the shape or dtype is another.
+        ValueError: it has another shape, dtype or range.
     """
-    image_HWC = np.asarray(image_HWC)
-    shape, dtype = image_HWC.shape, image_HWC.dtype
-    if image_HWC.ndim != 3 or shape[2] != 3 or not image_HWC.size or dtype != np.uint8:
-        raise ValueError(
-            f"`image` must be uint8 [H, W, 3]. Received: {dtype} {shape}. Convert it, "
-            'e.g. with `np.asarray(PIL.Image.open(path).convert("RGB"))`.'
-        )
-    middle = _middle_square(image_HWC)
+    middle = _middle_square(rgb(image))
     if len(middle) == size:
         return middle
     resized = Image.fromarray(middle).resize((size, size), Image.Resampling.LANCZOS)
@@ -73,17 +69,22 @@ def given_tokens(task: Any, image: Any, mask: Any, count: int) -> dict[str, np.n
 
     Args:
         task: a `DalleBartTextToImage`.
-        image: `None`, or uint8 [H, W, 3] for all pictures, or a list of such.
-        mask: `None`, or [H, W], or a list of such: where to draw anew.
+        image: `None`, or what `rgb_pictures` takes: one for all pictures, or one each;
+            or image tokens, int [T] with -1 where to draw anew, or a list of such.
+        mask: `None`, or [H, W], or a list of such: where to draw anew. Image tokens
+            have none.
         count: B.
 
     Returns:
         `known_tokens` int32 [B, T] and `known_mask` bool [B, T].
 
     Raises:
-        ValueError: one is given without the other, or has another form or number.
+        ValueError: one is given without the other, or has another form or number; or
+            a token is none of the VQGAN's.
     """
     length = task.backbone.image_length
+    if image is not None and mask is None and _rank(image) <= 2:
+        return _known_tokens(image, length, task.vqgan.codebook_size, count)
     if (image is None) != (mask is None):
         raise ValueError(
             "`image` and `mask` need each other: the mask says where to draw. Received "
@@ -95,19 +96,48 @@ def given_tokens(task: Any, image: Any, mask: Any, count: int) -> dict[str, np.n
             "known_mask": np.zeros((count, length), bool),
         }
     size, grid = task.vqgan.image_size, int(length**0.5)
-    images = [square(one, size) for one in _one_each("image", image, 3, count)]
+    pictures, is_one = rgb_pictures(image)
+    pictures = _one_each("image", pictures[0] if is_one else pictures, 3, count)
+    images = [square(one, size) for one in pictures]
     open_BT = [open_tokens(one, grid) for one in _one_each("mask", mask, 2, count)]
-    # One by one: the tokens of a picture must not depend on its neighbours.
-    tokens = [np.asarray(task.vqgan.encode_images(one[None]))[0] for one in images]
+    squares = np.array(images, np.uint8).reshape(count, size, size, 3)
     return {
-        "known_tokens": np.array(tokens, np.int32).reshape(count, length),
+        "known_tokens": encode_squares(task, squares),
         "known_mask": ~np.array(open_BT, bool).reshape(count, length),
     }
 
 
+def _known_tokens(tokens, length, codebook_size, count):
+    """As `given_tokens`, of image tokens [T] or [B, T]."""
+    one_each = [np.asarray(one) for one in _one_each("image", tokens, 1, count)]
+    for one in one_each:
+        if one.shape != (length,) or not np.issubdtype(one.dtype, np.integer):
+            raise ValueError(
+                f"`image`, as image tokens, must be int [{length}], or one such a "
+                f"picture. Received: {one.dtype} {list(one.shape)}."
+            )
+    tokens_BT = np.array(one_each).reshape(count, length)
+    if count and ((tokens_BT < -1) | (tokens_BT >= codebook_size)).any():
+        raise ValueError(
+            f"Image tokens must be -1, where to draw, or from 0 to {codebook_size - 1}."
+            f" Received: {tokens_BT.min()} to {tokens_BT.max()}."
+        )
+    return {
+        "known_tokens": np.maximum(tokens_BT, 0).astype(np.int32),
+        "known_mask": tokens_BT >= 0,
+    }
+
+
+def _rank(values):
+    """As `np.ndim`; arrays in a list may be of different shapes."""
+    if isinstance(values, list | tuple) and len(values):
+        return 1 + _rank(values[0])
+    return np.ndim(values)
+
+
 def _one_each(name, values, rank, count):
     """One array for all pictures, or one a picture."""
-    if np.ndim(values) == rank:
+    if _rank(values) == rank:
         return [values] * count
     if len(values) != count:
         raise ValueError(

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
+from keras_dalle.generation.weighted_prompts import prompt_faults
+
 
 @dataclasses.dataclass(frozen=True)
 class Parameter:
@@ -91,17 +93,21 @@ def defaults_of(overrides: Mapping[str, float | int] | None) -> dict[str, float 
 def replace_faulty_rows(
     inputs: dict[str, tf.Tensor],
 ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-    """Replaces parameters that break a rule by their default and describes them.
+    """Replaces inputs that break a rule and describes them.
 
     Args:
-        inputs: tensors [B] by name, every parameter among them.
+        inputs: tensors [B] by name, every parameter among them, and maybe `prompt`.
 
     Returns:
-        The inputs with defaults in place of faults, and the texts [B] that tell them:
-        empty for good rows.
+        The inputs with defaults, and blank prompts, in place of faults, and the texts
+        [B] that tell them: empty for good rows.
     """
     inputs = dict(inputs)
     texts = []
+    if "prompt" in inputs:
+        fault_B = prompt_faults(inputs["prompt"])
+        texts.append(fault_B)
+        inputs["prompt"] = tf.where(fault_B == "", inputs["prompt"], "")
     for parameter in PARAMETERS:
         if parameter.requirement is None:
             continue

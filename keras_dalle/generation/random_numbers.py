@@ -14,6 +14,10 @@ _PARITY = 0x1BD11BDA
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _ROUNDS = 20
 
+# Second words of the counter that are no image positions.
+KEPT_POSITIONS = 0xFFFFFFFF
+PASSES = 0xFFFFFFFE
+
 
 def threefry2x32(
     key: tuple[tf.Tensor, tf.Tensor], counter: tuple[tf.Tensor, tf.Tensor]
@@ -44,6 +48,28 @@ def _rotate_left(x: tf.Tensor, bits: int) -> tf.Tensor:
     return left | tf.bitwise.right_shift(x, tf.constant(32 - bits, tf.uint32))
 
 
+def random_bits(
+    seed: tf.Tensor, index: tf.Tensor, purpose: tf.Tensor | int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Random bits of each row. The key is its seed, the counter is (index, purpose).
+
+    Args:
+        seed: int64 `[B]`.
+        index: int32 `[B, K]` or `[K]`.
+        purpose: scalar or `[B]`: an image position, or a constant of this module.
+
+    Returns:
+        Two uint32 tensors `[B, K]`.
+    """
+    low = tf.cast(seed & 0xFFFFFFFF, tf.uint32)
+    high = tf.cast(tf.bitwise.right_shift(seed, 32) & 0xFFFFFFFF, tf.uint32)
+    purpose_B = tf.broadcast_to(tf.cast(purpose, tf.uint32), tf.shape(seed))
+    return threefry2x32(
+        key=(low[:, None], high[:, None]),
+        counter=(tf.cast(index, tf.uint32), purpose_B[:, None]),
+    )
+
+
 def gumbel(seed: tf.Tensor, position: tf.Tensor, token_ids: tf.Tensor) -> tf.Tensor:
     """Standard Gumbel noise for some tokens of each row.
 
@@ -57,13 +83,7 @@ def gumbel(seed: tf.Tensor, position: tf.Tensor, token_ids: tf.Tensor) -> tf.Ten
     Returns:
         float32 `[B, K]`, finite.
     """
-    low = tf.cast(seed & 0xFFFFFFFF, tf.uint32)
-    high = tf.cast(tf.bitwise.right_shift(seed, 32) & 0xFFFFFFFF, tf.uint32)
-    position_B = tf.broadcast_to(tf.cast(position, tf.uint32), tf.shape(seed))
-    bits_BK, _ = threefry2x32(
-        key=(low[:, None], high[:, None]),
-        counter=(tf.cast(token_ids, tf.uint32), position_B[:, None]),
-    )
+    bits_BK, _ = random_bits(seed, token_ids, position)
     # In (0, 1), finest near 0, where the largest noise comes from. The bound keeps
     # float32's rounding away from 1.
     uniform_BK = (tf.cast(bits_BK, tf.float32) + 0.5) * 2.0**-32

@@ -5,13 +5,16 @@ the tokens before it. Only the VQGAN's codes count, as generation draws no other
 Guidance, temperature, top-k and top-p have no part in it.
 """
 
-# B batch, S text tokens, T image tokens, V VQGAN codes, H height, W width
+# B batch, K texts of a picture, C parts of a prompt, S text tokens, T image tokens,
+# V VQGAN codes, H height, W width
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from keras_dalle.generation.weighted_prompts import prompt_faults
 
 # The logits of 256 positions and 16,384 codes are 17 MB a row.
 ROWS_AT_ONCE = 16
@@ -24,6 +27,7 @@ def token_log_likelihoods(
     image_tokens: tf.Tensor,
     *,
     codebook_size: int,
+    factors: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Natural logarithm of each image token's probability.
 
@@ -33,34 +37,52 @@ def token_log_likelihoods(
 
     Args:
         backbone: a `DalleBartBackbone`.
-        token_ids: int32 `[B, S]`, the prompts.
-        padding_mask: int32 `[B, S]`, 1 for real tokens.
+        token_ids: int32 `[B, S]`, the prompts; or `[B, K, S]`, several texts a picture.
+        padding_mask: int32 `[B, S]` or `[B, K, S]`, 1 for real tokens.
         image_tokens: int32 `[B, image_length]`, each in `[0, codebook_size)`.
         codebook_size: probabilities are over the tokens below it.
+        factors: float32 `[B, K]` for `[B, K, S]`: the logits are the sum of the texts',
+            each times its factor. Texts of factor 0 are not read.
 
     Returns:
         float32 `[B, image_length]`.
     """
-    image_tokens = tf.ensure_shape(image_tokens, [None, backbone.image_length])
+    if factors is None:
+        token_ids, padding_mask = token_ids[:, None], padding_mask[:, None]
+        factors = tf.ones(tf.shape(token_ids)[:2])
+    length = backbone.image_length
+    image_tokens = tf.ensure_shape(image_tokens, [None, length])
     start_B1 = tf.fill([tf.shape(token_ids)[0], 1], backbone.decoder_start_token_id)
     seen_BT = tf.concat([start_B1, image_tokens[:, :-1]], axis=1)
 
     def row(inputs):
-        ids_S, mask_S, seen_T, chosen_T = inputs
-        logits_1TV = backbone(
-            {
-                "encoder_token_ids": ids_S[None],
-                "encoder_padding_mask": mask_S[None],
-                "decoder_token_ids": seen_T[None],
-            }
-        )["logits"]
-        logits_TV = tf.cast(logits_1TV[0, :, :codebook_size], tf.float32)
+        ids_KS, mask_KS, factors_K, seen_T, chosen_T = inputs
+
+        def logits_of_text(text):
+            ids_S, mask_S = text
+            logits_1TV = backbone(
+                {
+                    "encoder_token_ids": ids_S[None],
+                    "encoder_padding_mask": mask_S[None],
+                    "decoder_token_ids": seen_T[None],
+                }
+            )["logits"]
+            return tf.cast(logits_1TV[0, :, :codebook_size], tf.float32)
+
+        is_read_K = factors_K != 0.0
+        logits_KTV = tf.map_fn(
+            logits_of_text,
+            (tf.boolean_mask(ids_KS, is_read_K), tf.boolean_mask(mask_KS, is_read_K)),
+            fn_output_signature=tf.TensorSpec([length, codebook_size], tf.float32),
+        )
+        factors_K11 = tf.boolean_mask(factors_K, is_read_K)[:, None, None]
+        logits_TV = tf.reduce_sum(factors_K11 * logits_KTV, axis=0)
         return tf.gather(tf.nn.log_softmax(logits_TV), chosen_T, batch_dims=1)
 
     return tf.map_fn(
         row,
-        (token_ids, padding_mask, seen_BT, image_tokens),
-        fn_output_signature=tf.TensorSpec([backbone.image_length], tf.float32),
+        (token_ids, padding_mask, factors, seen_BT, image_tokens),
+        fn_output_signature=tf.TensorSpec([length], tf.float32),
     )
 
 
@@ -68,21 +90,29 @@ def token_log_likelihoods(
 
 
 def _log_likelihood(task, prompt, image_tokens):
-    return _given(task, task.preprocessor.generate_preprocess(prompt), image_tokens)
+    """Given all parts of the prompts, as guidance of scale 1 combines them."""
+    prompts = task.tokenized_prompts(prompt, tf.fill(tf.shape(prompt), ""))
+    blank_factor_B1 = 1.0 - tf.reduce_sum(prompts.weights_BC, axis=1, keepdims=True)
+    return token_log_likelihoods(
+        task.backbone,
+        _with(prompts.token_ids_BCS, prompts.negative_token_ids_BS),
+        _with(prompts.padding_mask_BCS, prompts.negative_padding_mask_BS),
+        image_tokens,
+        codebook_size=task.vqgan.codebook_size,
+        factors=tf.concat([prompts.weights_BC, blank_factor_B1], axis=1),
+    )
+
+
+def _with(x_BCS, blank_x_BS):
+    return tf.concat([x_BCS, blank_x_BS[:, None]], axis=1)
 
 
 def _pointwise_mutual_information(task, prompt, image_tokens):
     blank = task.preprocessor.negative_preprocess(tf.fill(tf.shape(prompt), ""))
-    return _log_likelihood(task, prompt, image_tokens) - _given(
-        task, blank, image_tokens
-    )
-
-
-def _given(task, text, image_tokens):
-    return token_log_likelihoods(
+    return _log_likelihood(task, prompt, image_tokens) - token_log_likelihoods(
         task.backbone,
-        text["encoder_token_ids"],
-        text["encoder_padding_mask"],
+        blank["encoder_token_ids"],
+        blank["encoder_padding_mask"],
         image_tokens,
         codebook_size=task.vqgan.codebook_size,
     )
@@ -166,10 +196,15 @@ def score_in_batches(
     for rows in _batches(len(prompts_B)):
         tokens_BT = pictures[rows]
         if "images" in inputs:
-            tokens_BT = _graph_of(task, _make_encode_function)(tokens_BT)
+            tokens_BT = encode_squares(task, tokens_BT)
         prompt_B = tf.constant(prompts_B[rows], tf.string)
         scores.append(score_function(prompt_B, tokens_BT)[name].numpy())
     return np.concatenate(scores)
+
+
+def encode_squares(task: Any, images_BHWC: np.ndarray) -> np.ndarray:
+    """The tokens int32 [B, T] of pictures that have the VQGAN's size."""
+    return _graph_of(task, _make_encode_function)(images_BHWC).numpy()
 
 
 def _batches(count: int) -> Iterator[slice]:
@@ -189,7 +224,7 @@ def _rows_of(task, inputs):
     if "images" in inputs:
         pictures = _checked_images(inputs["images"], task.vqgan.image_size)
     else:
-        pictures = _checked_tokens(
+        pictures = checked_tokens(
             inputs["image_tokens"],
             task.backbone.image_length,
             task.vqgan.codebook_size,
@@ -200,7 +235,11 @@ def _rows_of(task, inputs):
             f"`prompts` must be one text, or one a picture (={len(pictures)}). "
             f"Received: {len(prompts_B)} prompts."
         )
-    return np.broadcast_to(prompts_B, [len(pictures)]), pictures
+    prompts_B = np.broadcast_to(prompts_B, [len(pictures)])
+    for fault in prompt_faults(tf.constant(prompts_B, tf.string)).numpy():
+        if fault:
+            raise ValueError(fault.decode())
+    return prompts_B, pictures
 
 
 def _checked_images(images, size):
@@ -213,7 +252,8 @@ def _checked_images(images, size):
     return images
 
 
-def _checked_tokens(image_tokens, length, codebook_size):
+def checked_tokens(image_tokens: Any, length: int, codebook_size: int) -> np.ndarray:
+    """Image tokens as int32 [B, T]; raises `ValueError` unless they are such."""
     tokens_BT = np.asarray(image_tokens)
     is_integer = np.issubdtype(tokens_BT.dtype, np.integer)
     if not is_integer or tokens_BT.shape[1:] != (length,):

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_dalle.generation.decoding import ImageTokenDecoder, Known
 from keras_dalle.generation.parameters import PARAMETERS
+from keras_dalle.layers.row_stable import MAX_ROWS
 
 
 def decode_one_by_one(vqgan: Any, tokens_BT: tf.Tensor) -> tf.Tensor:
@@ -58,6 +59,13 @@ def stream_images(
     parameters = {p.name: tf.constant(rows[p.name]) for p in PARAMETERS}
     known = Known(tf.constant(rows["known_tokens"]), tf.constant(rows["known_mask"]))
     conditioning, state = start(rows["prompt"], rows["negative_prompt"], known)
+    num_rows = len(conditioning.padding_mask_RS)
+    if num_rows > MAX_ROWS:
+        raise ValueError(
+            f"At most {MAX_ROWS} decoder rows are drawn in one stream: of each prompt, "
+            "one for each part that any has, and one for the negative prompt. "
+            f"Received: {num_rows}. Draw the prompts in parts."
+        )
     for until in [*range(every, length, every), length]:
         state = advance(conditioning, state, parameters, tf.constant(until))
         tokens_BT = continued(state.sequence_BL[:, 1:], state.position_B)

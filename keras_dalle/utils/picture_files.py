@@ -62,6 +62,7 @@ FORMATS = {
     ".jpeg": _JPEG,
     ".webp": PictureFormat("WEBP", 16_383, options={"lossless": True}),
 }
+_NAMES = tuple(sorted({known.name for known in FORMATS.values()}))
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ def read_picture(path: str | os.PathLike) -> StoredPicture:
         ValueError: it is no picture, damaged, or larger than this package writes.
         MetadataError: it has no metadata of this package, or its metadata is wrong.
     """
-    with Path(path).open("rb") as file, _opened(file, path) as image:
+    with Path(path).open("rb") as file, opened_picture(file, path, _NAMES) as image:
         metadata = _metadata_of(image, path)
         kind = next(kind for kind in FORMATS.values() if kind.name == image.format)
         return StoredPicture(np.asarray(image.convert("RGB")), metadata, kind)
@@ -189,19 +190,28 @@ def read_metadata(path: str | os.PathLike) -> PictureMetadata:
     Raises:
         OSError, ValueError, MetadataError: as by `read_picture`.
     """
-    with Path(path).open("rb") as file, _opened(file, path) as image:
+    with Path(path).open("rb") as file, opened_picture(file, path, _NAMES) as image:
         return _metadata_of(image, path)
 
 
 def decode_pixels(content: bytes) -> np.ndarray:
     """The pixels of a picture file given as bytes: uint8 [H, W, 3]."""
-    with _opened(io.BytesIO(content), "the picture") as image:
+    file = io.BytesIO(content)
+    with opened_picture(file, "the picture", _NAMES) as image:
         return np.asarray(image.convert("RGB"))
 
 
 @contextmanager
-def _opened(file: BinaryIO, name: str | os.PathLike) -> Iterator[Image.Image]:
-    """A picture from outside; whatever is wrong with it becomes a ValueError."""
+def opened_picture(
+    file: BinaryIO, name: str | os.PathLike, formats: tuple[str, ...]
+) -> Iterator[Image.Image]:
+    """A picture from outside; whatever is wrong with it becomes a ValueError.
+
+    Args:
+        file: open for reading.
+        name: of the file, for messages.
+        formats: Pillow's names of those that are read.
+    """
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     if size > MAX_FILE_BYTES:
@@ -209,13 +219,12 @@ def _opened(file: BinaryIO, name: str | os.PathLike) -> Iterator[Image.Image]:
             f"A picture must have at most {MAX_FILE_BYTES:,} bytes. Received: "
             f"{os.fspath(name)} with {size:,}."
         )
-    names = sorted({known.name for known in FORMATS.values()})
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             # Pillow warns of odd EXIF, which is no reason to refuse a picture.
             warnings.simplefilter("ignore", UserWarning)
-            with Image.open(file, formats=names) as image:
+            with Image.open(file, formats=formats) as image:
                 yield image
     except _BOMBS as error:
         raise ValueError(
@@ -226,7 +235,7 @@ def _opened(file: BinaryIO, name: str | os.PathLike) -> Iterator[Image.Image]:
         raise
     except (OSError, ValueError, *_DAMAGE) as error:
         raise ValueError(
-            f"{os.fspath(name)} must be a whole picture in {', '.join(names)}. It "
+            f"{os.fspath(name)} must be a whole picture in {', '.join(formats)}. It "
             f"cannot be read: {type(error).__name__}: {error}"
         ) from error
 

@@ -11,14 +11,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-FORMAT = 1
+# 2 added a picture's known tokens.
+FORMAT = 2
+READABLE_FORMATS = (1, 2)
 KEY = "keras_dalle"
 MAX_CHARACTERS = 2**24
 MAX_PICTURES = 1024
 MAX_PARAMETERS = 64
 MAX_PROMPT_CHARACTERS = 100_000
+MAX_TOKENS = 2**14
 MAX_NAME_CHARACTERS = 500
 _INT64_LIMIT = 2**63
+_INT32_LIMIT = 2**31
+_PICTURE_FIELDS = ("prompt", "negative_prompt", "parameters", "pixels_sha256")
 
 
 class MetadataError(ValueError):
@@ -36,12 +41,15 @@ class PictureRow:
         parameters: every parameter's value by its name, the seed among them.
         pixels_sha256: `fingerprint_of_pixels` of the picture, once it is drawn. Two
             rows are equal that ask for the same.
+        known_tokens: the image tokens that were given and not drawn, in the order of
+            the picture, -1 where it was drawn; `None` where all was drawn.
     """
 
     prompt: str
     negative_prompt: str
     parameters: Mapping[str, int | float]
     pixels_sha256: str | None = field(default=None, compare=False)
+    known_tokens: Sequence[int] | None = None
 
     def __post_init__(self):
         _check_prompt("prompt", self.prompt)
@@ -61,6 +69,9 @@ class PictureRow:
             )
             _require(_is_number(value), f"`{name}` must be a finite number", value)
         _check_sha256("pixels_sha256", self.pixels_sha256)
+        if self.known_tokens is not None:
+            _check_tokens(self.known_tokens)
+            object.__setattr__(self, "known_tokens", tuple(self.known_tokens))
 
 
 @dataclass(frozen=True)
@@ -175,6 +186,7 @@ class PictureMetadata:
                     "negative_prompt": row.negative_prompt,
                     "parameters": dict(row.parameters),
                     "pixels_sha256": row.pixels_sha256,
+                    "known_tokens": row.known_tokens,
                 }
                 for row in self.pictures
             ],
@@ -200,10 +212,12 @@ class PictureMetadata:
         if not isinstance(content, dict) or KEY not in content:
             raise MetadataError(f"The metadata lacks the field `{KEY}`.")
         version = content[KEY]
-        if content.get("format") != FORMAT:
+        number = content.get("format")
+        if type(number) is not int or number not in READABLE_FORMATS:
+            known = " or ".join(map(str, READABLE_FORMATS))
             raise MetadataError(
-                f"The metadata's `format` must be {FORMAT}. Received: "
-                f"{_shown(content.get('format'))}, written by keras_dalle "
+                f"The metadata's `format` must be {known}. Received: "
+                f"{_shown(number)}, written by keras_dalle "
                 f"{_shown(version)}. Use that version."
             )
         fields = _fields(
@@ -215,7 +229,7 @@ class PictureMetadata:
             grid = GridLayout(**_fields("`grid`", grid, ("columns", "labels")))
         rows = fields["pictures"]
         _require(isinstance(rows, list), "`pictures` must be a list", rows)
-        names = ("prompt", "negative_prompt", "parameters", "pixels_sha256")
+        names = _PICTURE_FIELDS + (("known_tokens",) if number > 1 else ())
         return cls(
             [PictureRow(**_fields("a picture", row, names)) for row in rows],
             PresetIdentity(**preset),
@@ -250,6 +264,20 @@ def _check_encodable(what: str, text: str) -> None:
         text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         _require(False, f"{what} must be Unicode, or undecoded bytes", text)
+
+
+def _check_tokens(tokens: Any) -> None:
+    _require(
+        isinstance(tokens, list | tuple) and 1 <= len(tokens) <= MAX_TOKENS,
+        f"`known_tokens` must be a list of 1 to {MAX_TOKENS:,} tokens, or null",
+        tokens,
+    )
+    for token in tokens:
+        _require(
+            type(token) is int and -1 <= token < _INT32_LIMIT,
+            "each of `known_tokens` must be an int32 of at least -1",
+            token,
+        )
 
 
 def _check_sha256(name: str, value: Any) -> None:

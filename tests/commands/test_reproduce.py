@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from typer.testing import CliRunner
 
 from keras_dalle.cli import app
 from keras_dalle.commands import generate, preset_names
 from keras_dalle.commands import reproduce as reproduce_command
 from keras_dalle.utils.picture_files import read_metadata, read_picture, save_picture
-from keras_dalle.utils.picture_metadata import PictureRow, PresetIdentity
+from keras_dalle.utils.picture_metadata import KEY, PictureRow, PresetIdentity
 from tests.drawing_task import DrawingTask
 from tests.tiny_preset import tiny_task
 
@@ -147,6 +147,21 @@ def test_a_parameter_from_the_future_is_named(picture):
     result = run("reproduce", rewritten(picture, pictures=rows, version="9.0"))
     assert result.exit_code == 1
     assert "Received: sparkle, from keras_dalle 9.0. Use that version" in result.stderr
+
+
+def test_a_file_of_the_first_format(picture):
+    with Image.open(picture) as image:
+        image.load()
+        content = json.loads(image.info[KEY])
+    content["format"] = 1
+    for row in content["pictures"]:
+        assert row.pop("known_tokens") is None
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt(KEY, json.dumps(content))
+    image.save(picture, pnginfo=info)
+    result = run("reproduce", picture)
+    assert result.exit_code == 0, result.output
+    assert "identical: all pixels of the file, and 4 of 4 pictures" in result.stdout
 
 
 def test_a_parameter_that_came_later_has_the_model_s_default(picture):

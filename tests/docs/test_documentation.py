@@ -17,15 +17,12 @@ from pathlib import Path
 import pytest
 import typer
 
+from docs.code_blocks import SHELLS, code_blocks, commands_of
+from docs.make_pictures import DOCUMENT as GENERATION
 from keras_dalle.cli import app
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-BLOCK = re.compile(
-    r"(?P<mark><!-- not run: [^\n]+ -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$",
-    re.MULTILINE | re.DOTALL,
-)
-SHELLS = ("bash", "console", "sh")
 # Runs a document's blocks; each has its line numbers, so that a failure names them.
 RUN_BLOCKS = """
 import json, sys
@@ -38,38 +35,14 @@ for document, code in blocks:
 
 def python_blocks(document: str) -> list[str]:
     """Python that is to run, each block moved down to its line of the document."""
-    return [
-        "\n" * document.count("\n", 0, match.start("code")) + match["code"]
-        for match in BLOCK.finditer(document)
-        if match["language"] == "python" and not match["mark"]
-    ]
+    blocks = code_blocks(document)
+    return [block.code for block in blocks if block.language == "python" and block.runs]
 
 
 def command_lines(document: str) -> list[list[str]]:
-    """The words of every command line in the document's shell blocks.
-
-    In a `console` block only lines with a prompt are commands, the rest is output.
-    """
-    lines = []
-    for match in BLOCK.finditer(document):
-        if match["language"] not in SHELLS:
-            continue
-        for line in match["code"].replace("\\\n", " ").splitlines():
-            if match["language"] == "console":
-                if not line.startswith("$ "):
-                    continue
-                line = line.removeprefix("$ ")
-            if words := shlex.split(line, comments=True):
-                lines.append(_without_shell_syntax(words))
-    return lines
-
-
-def _without_shell_syntax(words: list[str]) -> list[str]:
-    """Cuts a line at a pipe, redirection or `&`, and variables before the command."""
-    while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
-        words = words[1:]
-    ends = [i for i, word in enumerate(words) if word in ("&", "&&", "|", ">", "2>")]
-    return words[: min(ends, default=len(words))]
+    """The words of every command line in the document's shell blocks."""
+    blocks = [block for block in code_blocks(document) if block.language in SHELLS]
+    return [words for block in blocks for words in commands_of(block)]
 
 
 def check_command_line(words: list[str]) -> None:
@@ -111,8 +84,11 @@ def test_command_lines_exist(path):
             pytest.fail(f"{shlex.join(words)}: {error}")
 
 
+# docs/generation.md runs with its commands, in test_pictures.py.
 WITH_PYTHON = [
-    path for path in DOCUMENTS if python_blocks(path.read_text(encoding="utf-8"))
+    path
+    for path in DOCUMENTS
+    if path != GENERATION and python_blocks(path.read_text(encoding="utf-8"))
 ]
 
 

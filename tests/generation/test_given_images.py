@@ -71,14 +71,40 @@ def test_one_image_a_prompt_is_as_each_alone(task):
         np.testing.assert_array_equal(together[row], alone)
 
 
+def test_pictures_of_several_sizes_are_as_each_alone(task):
+    sizes = [(9, 12), (20, 8)]
+    images = [RNG.integers(0, 256, (*size, 3)).astype(np.uint8) for size in sizes]
+    masks = [np.arange(size[0])[:, None] * np.ones(size) >= 5 for size in sizes]
+    together = task.generate(["x", "y"], seed=5, image=images, mask=masks)
+    for row, prompt in enumerate(["x", "y"]):
+        alone = task.generate(prompt, seed=5, image=images[row], mask=masks[row])
+        np.testing.assert_array_equal(together[row], alone)
+
+
+def test_image_tokens_stand_for_image_and_mask(task):
+    size = task.vqgan.image_size
+    image = RNG.integers(0, 256, (size, size, 3)).astype(np.uint8)
+    mask = np.arange(size)[:, None] * np.ones(size) >= size // 2
+    expected = task.generate(["x", "y"], seed=5, image=image, mask=mask)
+    tokens = np.asarray(task.vqgan.encode_images(image[None]))[0]
+    tokens = np.where(open_tokens(mask, int(len(tokens) ** 0.5)), -1, tokens)
+    for given in (tokens, [tokens.tolist()] * 2):
+        drawn = task.generate(["x", "y"], seed=5, image=given)
+        np.testing.assert_array_equal(drawn, expected)
+    free = np.full_like(tokens, -1)
+    drawn = task.generate(["x", "y"], seed=5, image=[tokens, free])
+    np.testing.assert_array_equal(drawn[0], expected[0])
+    np.testing.assert_array_equal(drawn[1], task.generate("y", seed=5))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"image": np.zeros((8, 8, 3), np.uint8)}, "need each other"),
         ({"mask": np.zeros((8, 8))}, "need each other"),
         (
-            {"image": np.zeros((8, 8, 3)), "mask": np.zeros((8, 8))},
-            r"`image` must be uint8 \[H, W, 3\]",
+            {"image": np.zeros((8, 8, 3), int), "mask": np.zeros((8, 8))},
+            "`image` must be uint8, or float from 0 to 1. Received: int64",
         ),
         (
             {"image": np.zeros((8, 8, 3), np.uint8), "mask": [np.zeros((8, 8))] * 3},
@@ -88,6 +114,12 @@ def test_one_image_a_prompt_is_as_each_alone(task):
             {"image": np.zeros((8, 8, 3), np.uint8), "mask": np.zeros((0, 8))},
             r"`mask` must be \[H, W\]",
         ),
+        ({"image": [0] * 15}, r"must be int \[16\], or one such a picture"),
+        ({"image": [[0] * 16, [0] * 15]}, r"must be int \[16\].* int64 \[15\]"),
+        ({"image": np.zeros(16)}, r"must be int \[16\].*float64"),
+        ({"image": [[0] * 16] * 3}, "one for all, or one a picture"),
+        ({"image": [32] * 16}, "-1, where to draw, or from 0 to 31. Received: 32"),
+        ({"image": [-2] * 16}, "-1, where to draw, or from 0 to 31. Received: -2"),
     ],
 )
 def test_faults_are_named(task, arguments, message):

@@ -254,3 +254,42 @@ def test_scoring_needs_a_vqgan(task):
     blind = DalleBartTextToImage(task.backbone, task.preprocessor)
     with pytest.raises(ValueError, match="Scoring needs a VQGAN"):
         blind.score({"prompts": "x", "image_tokens": TOKENS})
+
+
+# === Prompts of several parts ===
+
+
+def test_parts_of_a_prompt_count_as_guidance_of_scale_1_combines_them(task, drawn):
+    tokens_1T = drawn["image_tokens"][:1]
+    start = np.full((1, 1), task.backbone.decoder_start_token_id)
+    seen = tf.constant(np.hstack([start, tokens_1T[:, :-1]]), tf.int32)
+
+    def logits(prompt):
+        text = task.preprocessor.generate_preprocess(tf.constant([prompt]))
+        outputs = task.backbone({**text, "decoder_token_ids": seen})
+        return outputs["logits"][0, :, : task.vqgan.codebook_size]
+
+    blank = logits("")
+    mixed = blank + 1.5 * (logits("a cat") - blank) - 0.75 * (logits("sun") - blank)
+    all_log = tf.nn.log_softmax(mixed).numpy()
+    expected = np.take_along_axis(all_log, tokens_1T.T, axis=1)[:, 0]
+    inputs = {"prompts": "a cat:1.5 AND sun:-0.75", "image_tokens": tokens_1T}
+    actual = task.score(inputs, per_token=True)[0]
+    np.testing.assert_allclose(actual, expected, atol=1e-4)
+
+
+def test_a_score_does_not_depend_on_its_neighbours_parts(task, drawn):
+    tokens = drawn["image_tokens"][:3]
+    prompts = ["a cat", "sun AND moon AND a dog:0.5", "x:0.5 AND x:0.5"]
+    together = task.score({"prompts": prompts, "image_tokens": tokens})
+    for row, prompt in enumerate(prompts):
+        alone = task.score({"prompts": prompt, "image_tokens": tokens[row : row + 1]})
+        np.testing.assert_array_equal(alone[0], together[row])
+    halves = task.score({"prompts": "x", "image_tokens": tokens[2:]})
+    np.testing.assert_allclose(together[2:], halves, rtol=1e-5)
+
+
+def test_a_malformed_weight_is_named(task, drawn):
+    inputs = {"prompts": "a:1,5 AND b", "image_tokens": drawn["image_tokens"]}
+    with pytest.raises(ValueError, match="Received: `:1,5`"):
+        task.score(inputs)

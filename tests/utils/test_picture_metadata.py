@@ -43,6 +43,27 @@ def test_what_is_written_is_read(ascii_only):
     assert read == [SHA] * len(ODD_TEXTS)
 
 
+def test_known_tokens_are_read_and_tell_pictures_apart():
+    rows = [PictureRow("x", "", PARAMETERS, SHA, tokens) for tokens in ([3, -1], None)]
+    metadata = metadata_of("x", pictures=rows)
+    read = PictureMetadata.from_json(metadata.to_json())
+    assert [row.known_tokens for row in read.pictures] == [(3, -1), None]
+    assert read == metadata
+    assert rows[0] != rows[1]
+
+
+def test_format_1_is_read():
+    """As keras_dalle 0.1.0 wrote it before there were known tokens."""
+    text = (
+        '{"keras_dalle": "0.1.0", "format": 1, "preset": {"name": "emoji_tiny", '
+        f'"sha256": "{SHA}"}}, "grid": null, "pictures": [{{"prompt": "sun", '
+        '"negative_prompt": "", "parameters": {"seed": 1, "top_p": 1.0}, '
+        f'"pixels_sha256": "{SHA}"}}]}}'
+    )
+    (row,) = PictureMetadata.from_json(text).pictures
+    assert row == PictureRow("sun", "", {"seed": 1, "top_p": 1.0})
+
+
 def test_numbers_stay_what_they_were():
     (row,) = PictureMetadata.from_json(metadata_of("x").to_json()).pictures
     assert {name: repr(x) for name, x in row.parameters.items()} == {
@@ -68,6 +89,7 @@ def test_fingerprints_of_pixels_ask_for_nothing():
         metadata_of("x", pictures=[PictureRow("x", "", PARAMETERS)]),
         metadata_of("x", pictures=[PictureRow("x", "fog", {**PARAMETERS, "seed": 1})]),
         metadata_of("x", pictures=[PictureRow("x", "fog", {"seed": -(2**63)})]),
+        metadata_of("x", pictures=[PictureRow("x", "fog", PARAMETERS, SHA, [1])]),
         metadata_of("x", preset=PresetIdentity("emoji_tiny", "0" * 64)),
         metadata_of("x", preset=PresetIdentity("other", None)),
         metadata_of("x", grid=None),
@@ -101,6 +123,12 @@ def test_a_preset_is_known_by_its_files_and_else_by_its_name():
         (lambda: PictureRow("", "", {"x": "1"}), "`x` must be a finite number"),
         (lambda: PictureRow("", "", []), "`parameters` must be at most 64 values"),
         (lambda: PictureRow("", "", {}, "abc"), "must be 64 hexadecimal digits"),
+        (lambda: PictureRow("", "", {}, None, []), "must be a list of 1 to 16,384"),
+        (lambda: PictureRow("", "", {}, None, "12"), "must be a list of 1 to 16,384"),
+        (lambda: PictureRow("", "", {}, None, [0] * 16_385), "a list of 1 to 16,384"),
+        (lambda: PictureRow("", "", {}, None, [-2]), "an int32 of at least -1"),
+        (lambda: PictureRow("", "", {}, None, [2**31]), "an int32 of at least -1"),
+        (lambda: PictureRow("", "", {}, None, [True]), "an int32 of at least -1"),
         (lambda: PresetIdentity("", None), "must be text, 1 to 500 characters"),
         (lambda: PresetIdentity("x", 5), "must be 64 hexadecimal digits"),
         (lambda: GridLayout(0, True), "`columns` must be an integer from 1"),
@@ -138,10 +166,13 @@ def changed(path, value):
         ("[]", "lacks the field `keras_dalle`"),
         (changed(["keras_dalle"], ...), "lacks the field `keras_dalle`"),
         (
-            changed(["format"], 2),
-            "`format` must be 1. Received: 2, .*'0.1.0'. Use that",
+            changed(["format"], 3),
+            "`format` must be 1 or 2. Received: 3, .*'0.1.0'. Use that",
         ),
-        (changed(["format"], ...), "`format` must be 1. Received: None"),
+        (changed(["format"], ...), "`format` must be 1 or 2. Received: None"),
+        (changed(["format"], True), "`format` must be 1 or 2. Received: True"),
+        (changed(["format"], 1), "a picture must have the fields .*known_tokens"),
+        (changed(["pictures", 0, "known_tokens"], {}), "`known_tokens` must be a list"),
         (changed(["extra"], 1), "the metadata must have the fields .* 'extra, "),
         (changed(["preset", "extra"], 1), "`preset` must have the fields name, sha256"),
         (changed(["preset"], "x"), "`preset` must be a JSON object"),

@@ -171,7 +171,7 @@ class DalleBartTextToImage(
         return data if self.preprocessor is None else _with_known_rows(data)
 
     def _image_tokens(self, images):
-        vqgan = self._require_vqgan("Training on `images`")
+        vqgan = self.require_vqgan("Training on `images`")
         size = vqgan.image_size
         if tuple(images.shape[1:]) != (size, size, 3) or images.dtype != tf.uint8:
             raise ValueError(
@@ -184,10 +184,10 @@ class DalleBartTextToImage(
         return self.vqgan is not None
 
     def save_task_weights(self, filepath):
-        self._require_vqgan("Saving task weights").save_weights(filepath)
+        self.require_vqgan("Saving task weights").save_weights(filepath)
 
     def load_task_weights(self, filepath):
-        self._require_vqgan("Loading task weights").load_weights(filepath)
+        self.require_vqgan("Loading task weights").load_weights(filepath)
 
     def get_config(self):
         config = super().get_config()

@@ -1,0 +1,37 @@
+"""Pictures to image tokens and back, by a task's VQGAN."""
+
+# B pictures, T image tokens, H height, W width
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_dalle.generation.given_images import square
+from keras_dalle.generation.pixels import rgb_pictures
+from keras_dalle.generation.scoring import checked_tokens, encode_squares
+from keras_dalle.generation.streaming import decode_one_by_one
+
+
+def encode_images(task: Any, images: Any) -> np.ndarray:
+    """What `DalleBartTextToImage.encode_images` does, which describes it."""
+    size = task.require_vqgan("Encoding images").image_size
+    pictures, is_one = rgb_pictures(images)
+    squares = np.zeros((len(pictures), size, size, 3), np.uint8)
+    for place, picture in enumerate(pictures):
+        squares[place] = square(picture, size)
+    tokens_BT = encode_squares(task, squares)
+    return tokens_BT[0] if is_one else tokens_BT
+
+
+def decode_tokens(task: Any, image_tokens: Any) -> np.ndarray:
+    """What `DalleBartTextToImage.decode_tokens` does, which describes it."""
+    vqgan = task.require_vqgan("Decoding tokens")
+    is_one = np.ndim(image_tokens) == 1
+    tokens_BT = np.asarray(image_tokens)[None] if is_one else image_tokens
+    tokens_BT = checked_tokens(
+        tokens_BT, task.backbone.image_length, vqgan.codebook_size
+    )
+    # Eagerly, as a stream does, for the pixels of `generate`.
+    images_BHWC = decode_one_by_one(vqgan, tf.constant(tokens_BT)).numpy()
+    return images_BHWC[0] if is_one else images_BHWC

@@ -1,0 +1,188 @@
+"""`keras-dalle generate --stream` and `--animation`."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+from typer.testing import CliRunner
+
+from keras_dalle.cli import app
+from keras_dalle.commands import generate, streaming
+from keras_dalle.utils.picture_files import decode_pixels
+from tests.tiny_preset import tiny_task
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    task = tiny_task()
+    task.folder = tmp_path_factory.mktemp("presets") / "tiny"
+    task.save_to_preset(str(task.folder))
+    return task
+
+
+@pytest.fixture
+def run(task, monkeypatch, tmp_path):
+    """Runs `generate` with the tiny model in an empty folder."""
+    monkeypatch.setattr(generate, "load_task", lambda _: task)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        words = ["generate", *map(str, arguments), "--preset", str(task.folder)]
+        return CliRunner().invoke(app, words, env={"COLUMNS": "500"})
+
+    return run
+
+
+def drawn(result):
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def content(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+@pytest.fixture
+def saved(monkeypatch):
+    """The pixels of every file as it was put in its place, in order."""
+    files = []
+    replace = os.replace
+
+    def spy(source, target):
+        if str(target).endswith(".png"):
+            files.append(decode_pixels(content(source)))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", spy)
+    return files
+
+
+@pytest.mark.parametrize("options", [[], ["--every", 3], ["--every", 100]])
+def test_the_last_file_is_that_without_a_stream(run, options):
+    words = ["red", "blue", "--num-images", 2, "--seed", 4, "--temperature", 2]
+    drawn(run(*words, "-o", "plain.png"))
+    drawn(run(*words, "-o", "streamed.png", "--stream", *options))
+    assert content("streamed.png") == content("plain.png")
+    assert sorted(os.listdir()) == ["plain.png", "streamed.png"]
+
+
+def test_the_file_grows(run, task, saved):
+    words = ["red", "--seed", 4, "--temperature", 2, "--no-labels", "-o", "x.png"]
+    drawn(run(*words, "--stream", "--every", 4))
+    expected = list(task.generate_stream("red", seed=4, temperature=2.0, every=4))
+    np.testing.assert_array_equal(saved, expected)
+
+
+def test_without_options_eight_views_are_shown(run, saved):
+    drawn(run("red", "-o", "x.png", "--stream"))
+    assert len(saved) == 8
+
+
+def test_an_animation_ends_with_the_picture(run, task, saved):
+    words = ["red", "--seed", 4, "--temperature", 2, "--no-labels", "-o", "x.png"]
+    drawn(run(*words, "--animation", "new/out.gif", "--every", 4))
+    assert len(saved) == 1, "only the last"
+    expected = list(task.generate_stream("red", seed=4, temperature=2.0, every=4))
+    with Image.open("new/out.gif") as gif:
+        frames = []
+        for number in range(gif.n_frames):
+            gif.seek(number)
+            frames.append(np.asarray(gif.convert("RGB"), np.int32))
+    different = [
+        image
+        for image, before in zip(expected, [None, *expected], strict=False)
+        if not np.array_equal(image, before)
+    ]
+    # A frame like the one before it lengthens that one. 256 colours hold all.
+    assert len(different) > 1
+    np.testing.assert_allclose(frames, different, atol=4)
+    np.testing.assert_array_equal(saved[0], expected[-1])
+
+
+def test_a_completed_picture_keeps_its_part_from_the_first_view_on(run, task, saved):
+    photo = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+    Image.fromarray(photo).save("photo.png")
+    saved.clear()
+    words = ["red", "--image", "photo.png", "--keep-rows", 4, "--no-labels"]
+    drawn(run(*words, "-o", "x.png", "--stream", "--every", 4))
+    mask = np.arange(8)[:, None] * np.ones((8, 8)) >= 4
+    expected = task.generate("red", seed=0, image=photo, mask=mask)
+    np.testing.assert_array_equal(saved[-1], expected)
+
+
+def test_options_that_do_not_go_together(run):
+    for options, message in (
+        (["--every", 3], "`--every` goes with `--stream` or `--animation`"),
+        (["--stream", "-o", "out/"], "are for pictures in one file: -o FILE"),
+        (["--animation", "x.png"], "`--animation` must end in .gif. Received: x.png"),
+        (["--stream", "--num-images", 49], "At most 48 pictures are drawn in one"),
+    ):
+        result = run("red", *options)
+        assert result.exit_code == 1, result.output
+        assert message in result.stderr and "Traceback" not in result.output
+        assert os.listdir() == []
+
+
+def test_pixels_as_text():
+    pixels = np.zeros((3, 2, 3), np.uint8)
+    pixels[0, 0] = 1, 2, 3
+    pixels[1, 0] = 4, 5, 6
+    pixels[2] = 7, 8, 9
+    text = streaming.half_blocks(Image.fromarray(pixels), 80, 24)
+    assert text.plain == "▀▀\n▀▀\n"
+    first, *_, last = (span.style for span in text.spans)
+    assert tuple(first.color.triplet) == (1, 2, 3)
+    assert tuple(first.bgcolor.triplet) == (4, 5, 6)
+    assert tuple(last.color.triplet) == tuple(last.bgcolor.triplet) == (7, 8, 9)
+    large = Image.new("RGB", (300, 100))
+    lines = streaming.half_blocks(large, 60, 24).plain.splitlines()
+    assert len(lines) == 10 and {len(line) for line in lines} == {60}
+    lines = streaming.half_blocks(large, 200, 5).plain.splitlines()
+    assert len(lines) == 5 and {len(line) for line in lines} == {30}
+
+
+def test_a_terminal_shows_the_picture(run, monkeypatch, tmp_path):
+    def screen_of(*options, **settings):
+        with open(tmp_path / "screen", "w+") as file:
+            console = Console(file=file, width=60, height=30, **settings)
+            monkeypatch.setattr(streaming, "console", console)
+            drawn(run("red", "-o", "x.png", *options))
+            file.seek(0)
+            return file.read()
+
+    colourful = {"force_terminal": True, "color_system": "truecolor"}
+    screen = screen_of("--stream", **colourful)
+    assert "▀" in screen and "16/16" in screen
+    assert "▀" not in screen_of("--animation", "x.gif", **colourful)
+    assert "▀" not in screen_of("--stream", force_terminal=True, color_system=None)
+    assert "▀" not in screen_of("--stream")
+
+
+def test_an_interruption_leaves_a_whole_file_and_nothing_else(task, tmp_path):
+    words = [*["red"] * 48, "--stream", "--every", "1", "-o", "grid.png"]
+    code = "from keras_dalle.cli import main; main()"
+    command = [sys.executable, "-c", code, "generate", *words]
+    with subprocess.Popen(
+        [*command, "--preset", str(task.folder), "--animation", "grid.gif"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while process.poll() is None and not (tmp_path / "grid.png").exists():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=120)
+    assert process.returncode != 0, output
+    assert "Interrupted. What was shown last is in grid.png" in errors
+    assert "Traceback" not in errors
+    assert os.listdir(tmp_path) == ["grid.png"]
+    decode_pixels(content(tmp_path / "grid.png"))
