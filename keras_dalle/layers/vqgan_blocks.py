@@ -20,7 +20,7 @@ def swish(x):
     """`x * sigmoid(x)` (https://arxiv.org/abs/1710.05941).
 
     Not `ops.silu`, whose `sigmoid(1.0 * x)` TensorFlow fuses into one operation in one
-    graph and not in another: a pixel in 100,000 was then another in a stream.
+    graph and not in another: one pixel in some 10,000 was then off by 1 in a stream.
     """
     return x * ops.sigmoid(x)
 
