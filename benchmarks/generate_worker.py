@@ -67,6 +67,7 @@ def saved_model_tokens(settings):
             "negative_prompt": "",
             "seed": 0,
             "guidance_scale": GUIDANCE,
+            "guidance_scale_end": -1.0,
             "temperature": 1.0,
             "top_k": TOP_K,
             "top_p": 1.0,
@@ -114,11 +115,14 @@ def min_dalle_tokens(settings):
 def keras_decode(settings):
     import tensorflow as tf
 
+    from keras_dalle.generation.streaming import decode_one_by_one
     from keras_dalle.models import VQGANBackbone
 
     vqgan = VQGANBackbone()
     decode = tf.function(
-        vqgan.decode_images, input_signature=[tf.TensorSpec([None, LENGTH], tf.int32)]
+        lambda tokens_BT: decode_one_by_one(vqgan, tokens_BT),
+        input_signature=[tf.TensorSpec([None, LENGTH], tf.int32)],
+        autograph=False,
     )
     return timed(lambda batch: decode(_tokens(batch)).numpy())
 
@@ -140,7 +144,9 @@ def keras_encode(settings):
     vqgan = VQGANBackbone()
     shape = [None, PIXELS, PIXELS, 3]
     encode = tf.function(
-        vqgan.encode_images, input_signature=[tf.TensorSpec(shape, tf.uint8)]
+        vqgan.encode_images,
+        input_signature=[tf.TensorSpec(shape, tf.uint8)],
+        autograph=False,
     )
     return timed(lambda batch: encode(_images(batch)).numpy())
 

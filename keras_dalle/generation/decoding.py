@@ -260,6 +260,8 @@ def _guidance_scale(parameters, positions_BW, length):
     return first_B1 + (last_B1 - first_B1) * progress_BW
 
 
+# AutoGraph would convert every layer below, to no effect: most of a graph's tracing.
+@tf.autograph.experimental.do_not_convert
 def generate_image_tokens(
     backbone,
     prompts: Prompts,

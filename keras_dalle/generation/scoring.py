@@ -20,6 +20,7 @@ from keras_dalle.generation.weighted_prompts import prompt_faults
 ROWS_AT_ONCE = 16
 
 
+@tf.autograph.experimental.do_not_convert
 def token_log_likelihoods(
     backbone: Any,
     token_ids: tf.Tensor,
@@ -151,7 +152,7 @@ def _make_score_function(task, scoring_mode):
         tf.TensorSpec([None, task.backbone.image_length], tf.int32),
     ]
 
-    @tf.function(input_signature=signature)
+    @tf.function(input_signature=signature, autograph=False)
     def score_function(prompt, image_tokens):
         return task.score_rows(prompt, image_tokens, scoring_mode)
 
@@ -161,7 +162,9 @@ def _make_score_function(task, scoring_mode):
 def _make_encode_function(task):
     size = task.vqgan.image_size
 
-    @tf.function(input_signature=[tf.TensorSpec([None, size, size, 3], tf.uint8)])
+    signature = [tf.TensorSpec([None, size, size, 3], tf.uint8)]
+
+    @tf.function(input_signature=signature, autograph=False)
     def encode_function(images):
         # Row by row, as generation decodes: a token that two codes are almost equally
         # near to must not depend on the neighbours.

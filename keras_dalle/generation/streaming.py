@@ -13,6 +13,7 @@ from keras_dalle.generation.parameters import PARAMETERS
 from keras_dalle.layers.row_stable import MAX_ROWS
 
 
+@tf.autograph.experimental.do_not_convert
 def decode_one_by_one(vqgan: Any, tokens_BT: tf.Tensor) -> tf.Tensor:
     """Pictures uint8 [B, H, W, 3] of image tokens, each decoded on its own.
 
@@ -55,7 +56,7 @@ def stream_images(
     every = max(length // 4, 1) if every is None else every
     if every < 1:
         raise ValueError(f"`every` (={every}) must be at least 1.")
-    start, advance = _graph_of(task)
+    start, advance, decode = stream_functions(task)
     parameters = {p.name: tf.constant(rows[p.name]) for p in PARAMETERS}
     known = Known(tf.constant(rows["known_tokens"]), tf.constant(rows["known_mask"]))
     conditioning, state = start(rows["prompt"], rows["negative_prompt"], known)
@@ -69,13 +70,11 @@ def stream_images(
     for until in [*range(every, length, every), length]:
         state = advance(conditioning, state, parameters, tf.constant(until))
         tokens_BT = continued(state.sequence_BL[:, 1:], state.position_B)
-        # Eagerly: in a graph of its own TensorFlow fuses operations that it does not
-        # fuse in that of `generate`, and now and then a pixel is another.
-        yield decode_one_by_one(task.vqgan, tokens_BT).numpy()
+        yield decode(tokens_BT).numpy()
 
 
-def _graph_of(task):
-    """The functions of a stream, made once a task."""
+def stream_functions(task):
+    """The functions of a stream, made once a task: start, advance and decode."""
     # Past Keras's `__setattr__`, which would track them as a model's part.
     if "_stream_functions" not in task.__dict__:
         task.__dict__["_stream_functions"] = _make_functions(task)
@@ -84,13 +83,33 @@ def _graph_of(task):
 
 def _make_functions(task):
     decoder = ImageTokenDecoder(task.backbone, task.vqgan.codebook_size)
+    text = tf.TensorSpec([None], tf.string)
+    tokens = tf.TensorSpec([None, decoder.length], tf.int32)
+    known = Known(tokens, tf.TensorSpec(tokens.shape, tf.bool))
+    parameters = {p.name: tf.TensorSpec([None], p.dtype) for p in PARAMETERS}
 
-    @tf.function(reduce_retracing=True)
     def start(prompt, negative_prompt, known):
         return decoder.start(task.tokenized_prompts(prompt, negative_prompt), known)
 
-    @tf.function(reduce_retracing=True)
-    def advance(conditioning, state, parameters, until):
-        return decoder.advance(conditioning, state, parameters, until)
+    # Traced once each: a graph takes seconds, and every batch size and length of the
+    # cache would be one.
+    start = tf.function(start, input_signature=[text, text, known], autograph=False)
+    started = tf.nest.map_structure(
+        _spec, start.get_concrete_function().structured_outputs
+    )
+    signature = [*started, parameters, tf.TensorSpec([], tf.int32)]
+    advance = tf.function(decoder.advance, input_signature=signature, autograph=False)
+    decode = tf.function(
+        lambda tokens_BT: decode_one_by_one(task.vqgan, tokens_BT),
+        input_signature=[tokens],
+        autograph=False,
+    )
+    return start, advance, decode
 
-    return start, advance
+
+def _spec(x: tf.Tensor) -> tf.TensorSpec:
+    """Of any such tensor: caches [R, N, L, H] grow."""
+    shape = x.shape.as_list()
+    if len(shape) == 4:
+        shape[2] = None
+    return tf.TensorSpec(shape, x.dtype)

@@ -68,12 +68,15 @@ class RowMatrix:
         self.num_rows = num_rows
         self.length = length
         self._count = num_rows * length
+        # Here, so that a graph computes them once a pass.
+        self._missing_rows = _missing_rows(self._count)
+        self._missing_queries = _missing_queries(length)
 
     def join(self, x_RWD):
         """`[R, W or more, D]` -> `[M, D]`, filled with zeros."""
         width = x_RWD.shape[-1]
         x_MD = ops.reshape(x_RWD[:, : self.length], (self._count, width))
-        filling = ops.zeros((_missing_rows(self._count), width), x_RWD.dtype)
+        filling = ops.zeros((self._missing_rows, width), x_RWD.dtype)
         return ops.concatenate([x_MD, filling], axis=0)
 
     def split(self, x_MD):
@@ -87,8 +90,7 @@ class RowMatrix:
 
     def pad_queries(self, x_RW):
         """`[R, W, ...]` -> `[R, Q, ...]`, filled with zeros."""
-        filling = _missing_queries(self.length)
-        shape = (self.num_rows, filling, *x_RW.shape[2:])
+        shape = (self.num_rows, self._missing_queries, *x_RW.shape[2:])
         return ops.concatenate([x_RW, ops.zeros(shape, x_RW.dtype)], axis=1)
 
 

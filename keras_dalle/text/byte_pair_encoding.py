@@ -128,7 +128,7 @@ class BytePairEncoder(tf.Module):
             f"{texts.shape}. Reshape them to one axis."
         )
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def _encode_batch(self, texts_B: tf.Tensor) -> tf.RaggedTensor:
         with tf.device("cpu"):
             texts_B = to_valid_utf8(texts_B)

@@ -81,7 +81,7 @@ class GraphNormalizer(tf.Module):
         texts_B = self._normalize(tf.reshape(texts, [-1]))
         return tf.ensure_shape(tf.reshape(texts_B, tf.shape(texts)), texts.shape)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def _normalize(self, texts_B: tf.Tensor) -> tf.Tensor:
         with tf.device("cpu"):
             texts_B = to_valid_utf8(texts_B)

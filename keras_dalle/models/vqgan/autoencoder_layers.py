@@ -11,6 +11,7 @@ from keras_dalle.layers.vqgan_blocks import (
     Upsample,
     conv3x3,
     group_norm,
+    swish,
 )
 
 
@@ -47,7 +48,7 @@ def encoder_layers(
             grid //= 2
     layers += _middle("encoder_mid", channels, dropout, dtype)
     layers.append(group_norm(dtype, "encoder_norm_out"))
-    layers.append(keras.layers.Activation("silu", dtype=dtype))
+    layers.append(keras.layers.Activation(swish, dtype=dtype))
     layers.append(conv3x3(latent_channels, dtype, "encoder_conv_out"))
     return layers
 
@@ -83,7 +84,7 @@ def decoder_layers(
             layers.append(Upsample(dtype=dtype, name=f"{prefix}_upsample"))
             grid *= 2
     layers.append(group_norm(dtype, "decoder_norm_out"))
-    layers.append(keras.layers.Activation("silu", dtype=dtype))
+    layers.append(keras.layers.Activation(swish, dtype=dtype))
     layers.append(conv3x3(3 * patch_size**2, dtype, "decoder_conv_out"))
     if patch_size > 1:
         layers.append(DepthToSpace(patch_size, dtype=dtype, name="decoder_unfold"))
