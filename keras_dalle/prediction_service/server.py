@@ -7,6 +7,7 @@ it refuses in `errors.py`, one Predict in `predict.py`.
 
 import signal
 import threading
+import time
 from concurrent import futures
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,14 @@ from keras_dalle.prediction_service.options import ServerOptions
 from keras_dalle.prediction_service.periodic import Periodic
 from keras_dalle.prediction_service.rest_api import RestApi
 from keras_dalle.prediction_service.rest_server import RestServer
+from keras_dalle.prediction_service.running_calls import RunningCalls
 
 MAX_MESSAGE_BYTES = 2**31 - 1
 # Calls that wait for a thread; what goes beyond is refused with RESOURCE_EXHAUSTED.
 MAX_WAITING_CALLS = 1000
 SHUTDOWN_GRACE_S = 30.0
+# For answers to calls that came while the others finished, and to watchers of health.
+LAST_GRACE_S = 1.0
 HEALTH_SERVICES = ("", "ModelService", "PredictionService")
 
 
@@ -57,8 +61,10 @@ class PredictionServer:
         files = read_files(options)
         self._models = files.models
         self._health = health.HealthServicer()
+        self._calls = RunningCalls()
         self._server = grpc.server(
             futures.ThreadPoolExecutor(options.grpc_max_threads),
+            interceptors=[self._calls],
             maximum_concurrent_rpcs=options.grpc_max_threads + MAX_WAITING_CALLS,
             options=[
                 ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -115,10 +121,12 @@ class PredictionServer:
             grace: Seconds after which running calls are cancelled.
         """
         self._health.enter_graceful_shutdown()
-        stopped = self._server.stop(grace)
+        self._calls.refuse()
+        end = time.monotonic() + grace
         if self._rest is not None:
             self._rest.stop(grace)
-        stopped.wait()
+        self._calls.wait(end - time.monotonic())
+        self._server.stop(min(grace, LAST_GRACE_S)).wait()
         for periodic in self._periodic:
             periodic.stop()
         self._manager.close()
