@@ -12,6 +12,7 @@ import functools
 import json
 import shutil
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -107,8 +108,9 @@ def soak(
         swap_seconds: Seconds between two version swaps.
 
     Returns:
-        The number of rounds of each story, the faults, and the server's resident
-        memory: samples, and the median of the last quarter over that of the second.
+        The number of rounds of each story, the faults, and the memory that is the
+        server's own: samples, and the median of the last quarter over that of the
+        second.
     """
     config = write_models(folder / "models")
     stories = {story.__name__: (story, pause) for story in STORIES}
@@ -124,7 +126,9 @@ def soak(
             try:
                 story(server)
             except Exception as error:
-                faults.append(f"{name}: {error!r}")
+                second = round(time.monotonic() - start)
+                faults.append(f"second {second}, {name}: {error!r}")
+                print(faults[-1], file=sys.stderr, flush=True)
                 time.sleep(0.1)
             rounds[name] += 1
             stopping.wait(pause)
@@ -132,13 +136,15 @@ def soak(
     with embedded_server(
         f"--model_config_file={config}", *FLAGS, folder=config.parent
     ) as server:
+        start = time.monotonic()
         threads = [threading.Thread(target=run, args=(name,)) for name in stories]
         for thread in threads:
             thread.start()
         samples = []
         for _ in range(SAMPLES):
             time.sleep(seconds / SAMPLES)
-            samples.append(resident_megabytes(server))
+            samples.append(own_megabytes(server))
+            print(f"{samples[-1]:.1f} MB, {rounds}", file=sys.stderr, flush=True)
         stopping.set()
         for thread in threads:
             thread.join()
@@ -149,14 +155,15 @@ def soak(
         "rounds": rounds,
         "faults": faults[:10],
         "number_of_faults": len(faults),
-        "resident_megabytes": samples[:: SAMPLES // 12],
+        "own_megabytes": samples[:: SAMPLES // 12],
         "growth": statistics.median(last) / statistics.median(second),
     }
 
 
-def resident_megabytes(server: RunningServer) -> float:
+def own_megabytes(server: RunningServer) -> float:
+    """Without pages of files, which Linux takes away and brings back as it likes."""
     status = Path(f"/proc/{server.process.pid}/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+    line = next(line for line in status.splitlines() if line.startswith("RssAnon"))
     return int(line.split()[1]) / 1024
 
 

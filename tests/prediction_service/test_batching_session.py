@@ -143,6 +143,28 @@ def test_other_inner_shapes_run_apart(batching):
     assert first["rows"].tolist() == [1] and second["rows"].tolist() == [2, 2]
 
 
+def test_other_inner_shapes_are_padded_where_asked(batching):
+    session = batching("shapes", max_batch_size=3, pad_variable_length_inputs=True)
+    first, second = calls(
+        session, {"x": np.float32([[7, 8]])}, {"x": np.float32([[1, 2, 3, 4]] * 2)}
+    )
+    # With its own first element, behind, as the stock server does.
+    assert first["x"].tolist() == [[7, 8, 7, 7]]
+    assert second["x"].tolist() == [[1, 2, 3, 4]] * 2
+    assert first["rows"].tolist() == [3]
+
+
+def test_an_empty_row_cannot_be_padded_and_runs_apart(batching):
+    session = batching(
+        "shapes", batch_timeout_micros=500_000, pad_variable_length_inputs=True
+    )
+    first, second = calls(
+        session, {"x": np.zeros([1, 0], np.float32)}, {"x": rows_of(1)}
+    )
+    assert first["x"].shape == (1, 0) and first["rows"].tolist() == [1]
+    assert second["rows"].tolist() == [1]
+
+
 def test_a_faulty_row_is_its_own_callers_error(batching):
     runs = metrics.BATCH_RUN_COUNT.value()
     session = batching("echo", max_batch_size=3)

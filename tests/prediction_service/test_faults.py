@@ -192,6 +192,26 @@ def test_a_configuration_file_that_changes(in_process, models, tmp_path, caplog)
     assert code == "NOT_FOUND"
 
 
+def test_a_version_that_does_not_load_is_tried_again(in_process, tmp_path):
+    saved = save(Slow(), tmp_path / "saved")
+    shutil.copytree(saved, tmp_path / "m" / "1")
+    server = in_process(
+        model_base_path=tmp_path / "m",
+        model_name="slow",
+        file_system_poll_wait_seconds=0.1,
+        max_num_load_retries=10_000,
+        load_retry_interval_micros=100_000,
+    )
+    shutil.copytree(saved, tmp_path / "m" / ".2")
+    graph = (tmp_path / "m" / ".2" / "saved_model.pb").rename(tmp_path / "graph")
+    (tmp_path / "m" / ".2").rename(tmp_path / "m" / "2")
+    wait_for(lambda: server.states("slow").get(2) == "LOADING")
+    assert server.y_of([0.0], "slow", version=1) == [0.0]
+    shutil.copy(graph, tmp_path / "m" / "2" / "part")
+    (tmp_path / "m" / "2" / "part").rename(tmp_path / "m" / "2" / "saved_model.pb")
+    wait_for(lambda: server.states("slow") == {2: "AVAILABLE", 1: "END"})
+
+
 def test_a_swap_does_not_wait_for_a_slow_request(in_process, tmp_path):
     saved = save(Slow(), tmp_path / "saved")
     shutil.copytree(saved, tmp_path / "m" / "1")
