@@ -4,12 +4,15 @@ Callers over gRPC and REST, batched, with good requests, refused ones and ones t
 their deadline, while a model's version is swapped again and again.
 
 PYTHONPATH=. python benchmarks/serve_soak.py --minutes 60
+PYTHONPATH=. python benchmarks/serve_soak.py --pause 1 --swap-seconds 60  # 5% of a core
 """
 
 import argparse
+import functools
 import json
 import shutil
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -70,59 +73,78 @@ def _expect(server, request, code: grpc.StatusCode, timeout: float) -> None:
         raise AssertionError(f"{code} was expected")
 
 
-def swap(server: RunningServer) -> None:
+def swap(server: RunningServer, seconds: float) -> None:
     """A new version of a model that others are calling; and the old one goes."""
     folder = server.folder / "half_plus_two"
     old = max(folder.iterdir(), key=lambda path: int(path.name))
     new = folder / str(int(old.name) + 1)
     shutil.copytree(old, folder / ".new")
     (folder / ".new").rename(new)
-    time.sleep(SWAP_SECONDS)
+    time.sleep(seconds)
     shutil.rmtree(old)
 
 
 STORIES: tuple[Callable[[RunningServer], None], ...] = (
     good,
-    good,
     over_rest,
     large,
     refused,
     late,
-    swap,
 )
 
 
-def soak(folder: Path, seconds: float) -> dict[str, object]:
+def soak(
+    folder: Path,
+    seconds: float,
+    pause: float = 0.0,
+    swap_seconds: float = SWAP_SECONDS,
+) -> dict[str, object]:
     """Runs all stories for this long.
 
+    Args:
+        folder: Where the models go.
+        seconds: How long.
+        pause: Seconds between two rounds of a story.
+        swap_seconds: Seconds between two version swaps.
+
     Returns:
-        The number of rounds of each story, the faults, and the server's resident
-        memory: samples, and the median of the last quarter over that of the second.
+        The number of rounds of each story, the faults, and the memory that is the
+        server's own: samples, and the median of the last quarter over that of the
+        second.
     """
     config = write_models(folder / "models")
-    rounds = dict.fromkeys((story.__name__ for story in STORIES), 0)
+    stories = {story.__name__: (story, pause) for story in STORIES}
+    # It waits by itself, while both versions are there.
+    stories["swap"] = (functools.partial(swap, seconds=swap_seconds), 0.0)
+    rounds = dict.fromkeys(stories, 0)
     faults: list[str] = []
     stopping = threading.Event()
 
-    def run(story: Callable[[RunningServer], None]) -> None:
+    def run(name: str) -> None:
+        story, pause = stories[name]
         while not stopping.is_set():
             try:
                 story(server)
             except Exception as error:
-                faults.append(f"{story.__name__}: {error!r}")
+                second = round(time.monotonic() - start)
+                faults.append(f"second {second}, {name}: {error!r}")
+                print(faults[-1], file=sys.stderr, flush=True)
                 time.sleep(0.1)
-            rounds[story.__name__] += 1
+            rounds[name] += 1
+            stopping.wait(pause)
 
     with embedded_server(
         f"--model_config_file={config}", *FLAGS, folder=config.parent
     ) as server:
-        threads = [threading.Thread(target=run, args=(story,)) for story in STORIES]
+        start = time.monotonic()
+        threads = [threading.Thread(target=run, args=(name,)) for name in stories]
         for thread in threads:
             thread.start()
         samples = []
         for _ in range(SAMPLES):
             time.sleep(seconds / SAMPLES)
-            samples.append(resident_megabytes(server))
+            samples.append(own_megabytes(server))
+            print(f"{samples[-1]:.1f} MB, {rounds}", file=sys.stderr, flush=True)
         stopping.set()
         for thread in threads:
             thread.join()
@@ -133,23 +155,29 @@ def soak(folder: Path, seconds: float) -> dict[str, object]:
         "rounds": rounds,
         "faults": faults[:10],
         "number_of_faults": len(faults),
-        "resident_megabytes": samples[:: SAMPLES // 12],
+        "own_megabytes": samples[:: SAMPLES // 12],
         "growth": statistics.median(last) / statistics.median(second),
     }
 
 
-def resident_megabytes(server: RunningServer) -> float:
+def own_megabytes(server: RunningServer) -> float:
+    """Without pages of files, which Linux takes away and brings back as it likes."""
     status = Path(f"/proc/{server.process.pid}/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+    line = next(line for line in status.splitlines() if line.startswith("RssAnon"))
     return int(line.split()[1]) / 1024
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--pause", type=float, default=0.0)
+    parser.add_argument("--swap-seconds", type=float, default=SWAP_SECONDS)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        print(json.dumps(soak(Path(folder), 60 * options.minutes), indent=2))
+        result = soak(
+            Path(folder), 60 * options.minutes, options.pause, options.swap_seconds
+        )
+    print(json.dumps(result, indent=2))
 
 
 if __name__ == "__main__":

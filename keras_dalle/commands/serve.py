@@ -1,6 +1,7 @@
 """`keras-dalle serve`: the embedded server, with the stock server's flags."""
 
 import dataclasses
+import importlib.metadata
 import logging
 import shlex
 from pathlib import Path
@@ -9,20 +10,39 @@ from typing import Annotated, Any
 import typer
 
 from keras_dalle.commands.progress import console
-from keras_dalle.commands.stock_flags import FIELDS, with_stock_flags
+from keras_dalle.commands.stock_flags import FIELDS, STOCK_ONLY, with_stock_flags
 from keras_dalle.prediction_service.config_files import read_files
 from keras_dalle.prediction_service.options import ServerOptions
 
 READY = "Serving"
 # In the stock server's command whatever their value: its defaults are others.
-ALWAYS_SHOWN = ("port", "rest_api_port", "model_name")
+ALWAYS_SHOWN = (
+    "port",
+    "rest_api_port",
+    "model_name",
+    "enable_grpc_healthcheck_service",
+)
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        for name in ("keras-dalle", "tensorflow"):
+            print(f"{name} {importlib.metadata.version(name)}")
+        raise typer.Exit
 
 
 @with_stock_flags
 def serve(
+    context: typer.Context,
     directory: Annotated[
         Path | None, typer.Argument(help="Short for --model_base_path.")
     ] = None,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show it, and end."
+        ),
+    ] = False,
     **flags: Any,
 ) -> None:
     """Serve exported models over gRPC and REST, on this machine's loopback address."""
@@ -40,7 +60,7 @@ def serve(
     )
     console.print(
         "This embedded server is for one machine. In production run the stock one:\n"
-        f"  {_stock_command(running)}",
+        f"  {_stock_command(running, context.meta[STOCK_ONLY])}",
         soft_wrap=True,
         markup=False,
     )
@@ -75,9 +95,9 @@ def _options(directory: Path | None, flags: dict[str, Any]) -> ServerOptions:
     return options
 
 
-def _stock_command(options: ServerOptions) -> str:
+def _stock_command(options: ServerOptions, stock_only: list[str]) -> str:
     """The stock server's command for the same: what is not its default."""
-    words = ["tensorflow_model_server", "--enable_grpc_healthcheck_service=true"]
+    words = ["tensorflow_model_server", *stock_only]
     for field in FIELDS:
         value = getattr(options, field.name)
         shown = field.name in ALWAYS_SHOWN or value != field.default

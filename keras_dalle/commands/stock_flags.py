@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperCommand
 
 from keras_dalle.prediction_service.options import ServerOptions
+from keras_dalle.prediction_service.stock_only_flags import STOCK_ONLY_FLAGS, refusal
 
 FIELDS = dataclasses.fields(ServerOptions)
 SWITCHES = {f.name: f.default for f in FIELDS if isinstance(f.default, bool)}
@@ -19,11 +20,26 @@ TRUE, FALSE = ("true", "1", "t", "yes"), ("false", "0", "f", "no")
 OFF = "--no"
 
 
+# Where a context keeps the flags that only the stock server follows.
+STOCK_ONLY = "keras_dalle.stock_only_flags"
+
+
 class StockFlagsCommand(TyperCommand):
     """Takes `--enable_batching=true` and `=false` too, as the stock server does."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, [word for arg in args for word in _words(arg)])
+        stock_only = ctx.meta.setdefault(STOCK_ONLY, [])
+        own = []
+        for argument in args:
+            name, is_given, value = argument.removeprefix("--").partition("=")
+            if argument.startswith("--") and name in STOCK_ONLY_FLAGS:
+                value = value if is_given else TRUE[0]
+                if text := refusal(name, value):
+                    raise typer.BadParameter(text, ctx=ctx)
+                stock_only.append(f"--{name}={value}")
+            else:
+                own += _words(argument)
+        return super().parse_args(ctx, own)
 
 
 def with_stock_flags(command: Callable) -> Callable:

@@ -29,6 +29,8 @@ class BatchingOptions:
         allowed_batch_sizes: Smaller batches are padded to one of these.
         enable_large_batch_splitting: A request may be larger than a batch that runs.
         max_execution_batch_size: Rows of a batch that runs, with splitting.
+        pad_variable_length_inputs: Bring inputs that differ in their other dimensions
+            to the largest, with copies of each one's first element.
 
     Raises:
         ValueError: A value is out of its range, or they contradict each other.
@@ -42,6 +44,7 @@ class BatchingOptions:
     allowed_batch_sizes: tuple[int, ...] = ()
     enable_large_batch_splitting: bool = False
     max_execution_batch_size: int | None = None
+    pad_variable_length_inputs: bool = False
 
     def __post_init__(self) -> None:
         for name in ("max_batch_size", "max_enqueued_batches", "num_batch_threads"):
@@ -90,18 +93,15 @@ def batching_options(parameters: Any) -> BatchingOptions:
     """The options of a BatchingParameters message.
 
     Raises:
-        ValueError: One is refused, or is not for the embedded server.
+        ValueError: One is refused.
     """
-    if parameters.pad_variable_length_inputs:
-        # It pads with each tensor's own first element.
-        raise ValueError(
-            "pad_variable_length_inputs is not supported by the embedded server. "
-            "Leave it out."
-        )
     given = {
         name: getattr(parameters, name).value
         for name in _WRAPPED
         if parameters.HasField(name)
     }
-    sizes = tuple(parameters.allowed_batch_sizes)
-    return BatchingOptions(**given, allowed_batch_sizes=sizes)
+    return BatchingOptions(
+        **given,
+        allowed_batch_sizes=tuple(parameters.allowed_batch_sizes),
+        pad_variable_length_inputs=parameters.pad_variable_length_inputs,
+    )

@@ -72,7 +72,7 @@ class BatchingSession:
         if rows == 0 or not self._session.fits(feeds):
             return self._session.run(feeds, fetches, timeout_ms)
         deadline = time.monotonic() + timeout_ms / 1e3 if timeout_ms else None
-        kind = tuple((name, feeds[name].shape[1:]) for name in sorted(feeds))
+        kind = tuple((name, self._joinable(feeds[name])) for name in sorted(feeds))
         task = BatchTask(dict(feeds), rows, kind, deadline)
         queue = self._queue(tuple(sorted(feeds)), tuple(sorted(set(fetches))))
         pieces = [future.result() for future in queue.schedule(task, _split)]
@@ -86,6 +86,11 @@ class BatchingSession:
                 self._scheduler.remove_queue(queue)
             self._queues.clear()
         self._session.close()
+
+    def _joinable(self, array: np.ndarray) -> tuple[int, ...] | int:
+        """What two arrays must share to go into one batch."""
+        pads = self._options.pad_variable_length_inputs
+        return array.ndim if pads and array.size else array.shape[1:]
 
     def _queue(self, feeds: _Names, fetches: _Names) -> BatchQueue:
         with self._lock:
@@ -145,8 +150,8 @@ class BatchingSession:
         merged = {}
         for name in contents[0]:
             # Padding is a row that is valid: the first of the last task.
-            padding = [contents[-1][name][:1]] * (padded - rows)
-            parts = [content[name] for content in contents] + padding
+            parts = _of_one_shape([content[name] for content in contents])
+            parts += [parts[-1][:1]] * (padded - rows)
             merged[name] = np.concatenate(parts) if len(parts) > 1 else parts[0]
         metrics.BATCH_SIZE.observe(padded)
         metrics.BATCH_RUN_COUNT.increment()
@@ -173,6 +178,24 @@ def common_rows(feeds: Mapping[str, np.ndarray]) -> int:
     if len({shape[0] for shape in shapes}) > 1:
         raise errors.unequal_rows()
     return shapes[0][0]
+
+
+def _of_one_shape(arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """Arrays [B, ...] whose other dimensions are the largest of all.
+
+    As the stock server pads: behind, with the first element of each array.
+    """
+    sizes = np.max([array.shape[1:] for array in arrays], axis=0).astype(int)
+    return [
+        array
+        if array.shape[1:] == tuple(sizes)
+        else np.pad(
+            array,
+            [(0, 0), *((0, more) for more in sizes - array.shape[1:])],
+            constant_values=array.flat[0],
+        )
+        for array in arrays
+    ]
 
 
 def _split(task: BatchTask, sizes: Sequence[int]) -> list[BatchTask]:

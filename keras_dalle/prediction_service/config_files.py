@@ -1,6 +1,7 @@
 """What the server's files say, read and checked before anything is loaded."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
@@ -18,6 +19,7 @@ from keras_dalle.prediction_service.text_protos import (
 )
 
 METRICS_PATH = "/monitoring/prometheus/metrics"
+VERSION_BATCHING_FILE = "batching_params.pbtxt"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +60,19 @@ def read_models(options: ServerOptions) -> ModelServerConfig:
         model_platform="tensorflow",
     )
     return config
+
+
+def read_version_batching(path: Path) -> BatchingOptions | None:
+    """How a version itself says that it is to be batched, if it does.
+
+    Raises:
+        ValueError: The file in its folder holds something else.
+        OSError: It cannot be read.
+    """
+    file = path / VERSION_BATCHING_FILE
+    if not file.exists():
+        return None
+    return batching_options(read_text_proto(file, BatchingParameters))
 
 
 def _metrics_path(options: ServerOptions) -> str | None:

@@ -4,7 +4,7 @@ One function a refusal, so that the table can be read from top to bottom. The te
 are the stock server's, from its sources; clients match on them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import grpc
 import tensorflow as tf
@@ -305,6 +305,20 @@ def empty_task_model_name() -> ServingError:
 def different_task_models() -> ServingError:
     return invalid_argument(
         "All ModelSpecs in a MultiInferenceRequest must access the same model name."
+    )
+
+
+def not_for_predict(methods: Sequence[str], method: str) -> ServingError:
+    return ServingError(
+        grpc.StatusCode.INTERNAL,
+        "Expected prediction signature method_name to be one of "
+        f"{{{', '.join(methods)}}}. Was: {method}",
+    )
+
+
+def not_for_examples(kind: str, wanted: str, method: str) -> ServingError:
+    return invalid_argument(
+        f"Expected {kind} signature method_name to be {wanted}. Was: {method}"
     )
 
 

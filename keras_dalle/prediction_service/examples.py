@@ -18,6 +18,8 @@ from keras_dalle.prediction_service import errors
 from keras_dalle.prediction_service.predict import run_session, signature_name_of
 from keras_dalle.prediction_service.servables import Servable
 
+CLASSIFY = tf.saved_model.CLASSIFY_METHOD_NAME
+REGRESS = tf.saved_model.REGRESS_METHOD_NAME
 INPUTS = tf.saved_model.CLASSIFY_INPUTS  # "inputs", and the same for regression
 CLASSES = tf.saved_model.CLASSIFY_OUTPUT_CLASSES
 SCORES = tf.saved_model.CLASSIFY_OUTPUT_SCORES
@@ -38,9 +40,7 @@ def classify(
         ServingError: With the stock server's code and text.
     """
     response = classification_pb2.ClassificationResponse()
-    result = _run_one(
-        servable, request, "Classify", classification_tensors, _classified, timeout_ms
-    )
+    result = _run_one(servable, request, "Classify", CLASSIFY, timeout_ms)
     response.result.CopyFrom(result)
     _fill_spec(response.model_spec, request.model_spec, servable)
     return response
@@ -55,9 +55,7 @@ def regress(
         ServingError: With the stock server's code and text.
     """
     response = regression_pb2.RegressionResponse()
-    result = _run_one(
-        servable, request, "Regress", regression_tensors, _regressed, timeout_ms
-    )
+    result = _run_one(servable, request, "Regress", REGRESS, timeout_ms)
     response.result.CopyFrom(result)
     _fill_spec(response.model_spec, request.model_spec, servable)
     return response
@@ -67,18 +65,25 @@ def _run_one(
     servable: Servable,
     request: Any,
     api: str,
-    tensors_of: Callable[[SignatureDef], _Tensors],
-    read: Callable,
+    method: str,
     timeout_ms: int,
 ) -> Any:
+    tensors_of, read, _ = _TASKS[method]
     name = signature_name_of(request.model_spec)
     if name not in servable.session.signatures:
         raise errors.unknown_signature_name(name)
     signature = servable.session.signatures[name]
+    _check_method(servable, signature, method)
     feed, fetches = tensors_of(signature)
     examples = serialized_examples(request.input)
     arrays = run_session(servable, {feed: examples}, fetches, api, timeout_ms)
     return read(signature, dict(zip(fetches, arrays, strict=True)), len(examples))
+
+
+def _check_method(servable: Servable, signature: SignatureDef, method: str) -> None:
+    if servable.checks_method_names and signature.method_name != method:
+        kind = "classification" if method == CLASSIFY else "regression"
+        raise errors.not_for_examples(kind, method, signature.method_name)
 
 
 def serialized_examples(examples: input_pb2.Input) -> np.ndarray:
@@ -224,12 +229,12 @@ def _fill_spec(
 
 # method_name -> which tensors, how to read them, where the result goes
 _TASKS: dict[str, tuple[Callable, Callable, str]] = {
-    tf.saved_model.CLASSIFY_METHOD_NAME: (
+    CLASSIFY: (
         classification_tensors,
         _classified,
         "classification_result",
     ),
-    tf.saved_model.REGRESS_METHOD_NAME: (
+    REGRESS: (
         regression_tensors,
         _regressed,
         "regression_result",
@@ -252,6 +257,7 @@ def multi_inference(
     for task, signature in zip(request.tasks, signatures, strict=True):
         if task.method_name not in _TASKS:
             raise errors.unsupported_method(task.method_name)
+        _check_method(servable, signature, task.method_name)
         feed, names = _TASKS[task.method_name][0](signature)
         feeds[feed] = True
         fetches += [name for name in names if name not in fetches]

@@ -1,6 +1,6 @@
 """From a version's folder to a servable that has run its warm-up requests."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -11,7 +11,8 @@ from keras_dalle.prediction_service.servables import Servable, Session
 from keras_dalle.prediction_service.session import SavedModelSession
 from keras_dalle.prediction_service.warmup import warm_up
 
-SessionWrapper = Callable[[SavedModelSession], Session]
+# Of a session and the folder that it was loaded from.
+SessionWrapper = Callable[[SavedModelSession, Path], Session]
 
 
 class VersionLoader:
@@ -19,16 +20,26 @@ class VersionLoader:
 
     Args:
         wrap: What stands in front of TensorFlow's session, such as batching.
-        replays_warmup: Whether a version runs its warm-up requests first.
+        warmups: How often a version runs each of its warm-up requests first.
+        config: How TensorFlow is to run.
+        tags: Of the graphs to load.
+        checks_method_names: Whether Classify and Regress take only signatures that
+            were made for them.
     """
 
     def __init__(
         self,
-        wrap: SessionWrapper = lambda session: session,
-        replays_warmup: bool = True,
+        wrap: SessionWrapper = lambda session, _: session,
+        warmups: int = 1,
+        config: tf.compat.v1.ConfigProto | None = None,
+        tags: Sequence[str] = (tf.saved_model.SERVING,),
+        checks_method_names: bool = False,
     ):
         self._wrap = wrap
-        self._replays_warmup = replays_warmup
+        self._warmups = warmups
+        self._config = config
+        self._tags = tags
+        self._checks_method_names = checks_method_names
 
     def __call__(self, name: str, version: int, path: Path) -> Servable:
         """The version in `path`.
@@ -36,21 +47,25 @@ class VersionLoader:
         Raises:
             ServingError: It does not load, or a warm-up request fails.
         """
-        servable = Servable(name, version, self._wrap(_load(path)))
-        if self._replays_warmup:
-            try:
-                warm_up(servable, path)
-            except ServingError:
-                servable.close()
-                raise
+        servable = Servable(
+            name, version, self._session(path), self._checks_method_names
+        )
+        try:
+            warm_up(servable, path, self._warmups)
+        except ServingError:
+            servable.close()
+            raise
         return servable
 
-
-def _load(path: Path) -> SavedModelSession:
-    try:
-        return SavedModelSession(path)
-    except tf.errors.OpError as error:
-        raise errors.from_tensorflow(error) from error
-    # What else a damaged file can lead to is not for a server to know.
-    except Exception as error:
-        raise errors.unreadable_version(str(path), str(error)) from error
+    def _session(self, path: Path) -> Session:
+        session = None
+        try:
+            session = SavedModelSession(path, self._config, self._tags)
+            return self._wrap(session, path)
+        except tf.errors.OpError as error:
+            raise errors.from_tensorflow(error) from error
+        # What else a damaged file can lead to is not for a server to know.
+        except Exception as error:
+            if session is not None:
+                session.close()
+            raise errors.unreadable_version(str(path), str(error)) from error

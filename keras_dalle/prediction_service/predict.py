@@ -12,6 +12,13 @@ from keras_dalle.prediction_service import errors, metrics
 from keras_dalle.prediction_service.servables import Servable
 from keras_dalle.prediction_service.tensors import parse_tensor, tensor_proto
 
+# Those of the signatures that Predict takes where the method's name is checked.
+METHOD_NAMES = (
+    tf.saved_model.PREDICT_METHOD_NAME,
+    tf.saved_model.CLASSIFY_METHOD_NAME,
+    tf.saved_model.REGRESS_METHOD_NAME,
+)
+
 
 def predict(
     servable: Servable,
@@ -52,6 +59,8 @@ def predict_arrays(
     if signature_name not in servable.session.signatures:
         raise errors.unknown_signature(signature_name)
     signature = servable.session.signatures[signature_name]
+    if servable.checks_method_names and signature.method_name not in METHOD_NAMES:
+        raise errors.not_for_predict(METHOD_NAMES, signature.method_name)
     feeds = _feeds(signature, request.inputs)
     aliases = _output_aliases(signature, list(request.output_filter))
     fetches = [signature.outputs[alias].name for alias in aliases]

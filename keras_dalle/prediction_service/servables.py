@@ -33,12 +33,20 @@ class Servable:
         name: The model's name.
         version: The version's number.
         session: What runs it.
+        checks_method_names: Whether a signature is only for the calls it was made for.
     """
 
-    def __init__(self, name: str, version: int, session: Session):
+    def __init__(
+        self,
+        name: str,
+        version: int,
+        session: Session,
+        checks_method_names: bool = False,
+    ):
         self.name = name
         self.version = version
         self.session = session
+        self.checks_method_names = checks_method_names
         self._lock = threading.Lock()
         self._users = 0
         self._on_closed: Callable[[], None] | None = None

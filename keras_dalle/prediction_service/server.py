@@ -5,8 +5,11 @@ production runs. What it holds is in `manager.py`, what is asked of it in `core.
 it refuses in `errors.py`, one Predict in `predict.py`.
 """
 
+import functools
 import signal
 import threading
+import time
+from collections.abc import Callable
 from concurrent import futures
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,11 @@ from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_p
 from keras_dalle.prediction_service.batch_scheduler import BatchScheduler
 from keras_dalle.prediction_service.batching_options import BatchingOptions
 from keras_dalle.prediction_service.batching_session import BatchingSession
-from keras_dalle.prediction_service.config_files import read_files, read_models
+from keras_dalle.prediction_service.config_files import (
+    read_files,
+    read_models,
+    read_version_batching,
+)
 from keras_dalle.prediction_service.core import ServerCore
 from keras_dalle.prediction_service.errors import ServingError
 from keras_dalle.prediction_service.grpc_services import ModelService, PredictionService
@@ -28,11 +35,17 @@ from keras_dalle.prediction_service.options import ServerOptions
 from keras_dalle.prediction_service.periodic import Periodic
 from keras_dalle.prediction_service.rest_api import RestApi
 from keras_dalle.prediction_service.rest_server import RestServer
+from keras_dalle.prediction_service.running_calls import RunningCalls
+from keras_dalle.prediction_service.servables import Session
+from keras_dalle.prediction_service.session import SavedModelSession
+from keras_dalle.prediction_service.session_config import session_config
 
 MAX_MESSAGE_BYTES = 2**31 - 1
 # Calls that wait for a thread; what goes beyond is refused with RESOURCE_EXHAUSTED.
 MAX_WAITING_CALLS = 1000
 SHUTDOWN_GRACE_S = 30.0
+# For answers to calls that came while the others finished, and to watchers of health.
+LAST_GRACE_S = 1.0
 HEALTH_SERVICES = ("", "ModelService", "PredictionService")
 
 
@@ -52,15 +65,18 @@ class PredictionServer:
     def __init__(self, base_path: str | Path | None = None, **flags: Any):
         if base_path is not None:
             flags["model_base_path"] = Path(base_path)
-        options = ServerOptions(**flags)
-        self._options = options
+        self._options = options = ServerOptions(**flags)
         files = read_files(options)
         self._models = files.models
         self._health = health.HealthServicer()
+        self._calls = RunningCalls()
         self._server = grpc.server(
             futures.ThreadPoolExecutor(options.grpc_max_threads),
+            interceptors=[self._calls],
             maximum_concurrent_rpcs=options.grpc_max_threads + MAX_WAITING_CALLS,
+            # Of two arguments with one name gRPC takes the first.
             options=[
+                *options.channel_arguments(),
                 ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
                 # With it two servers would share a port, and each get half the calls.
@@ -71,7 +87,7 @@ class PredictionServer:
         self.port = _bind(self._server, options, files.tls)
         self._scheduler: BatchScheduler | None = None
         self._manager = ServableManager(
-            VersionLoader(self._wrapper(files.batching), options.enable_model_warmup),
+            self._loader(files.batching),
             options.max_num_load_retries,
             options.load_retry_interval_micros / 1e6,
         )
@@ -115,10 +131,12 @@ class PredictionServer:
             grace: Seconds after which running calls are cancelled.
         """
         self._health.enter_graceful_shutdown()
-        stopped = self._server.stop(grace)
+        self._calls.refuse()
+        end = time.monotonic() + grace
         if self._rest is not None:
             self._rest.stop(grace)
-        stopped.wait()
+        self._calls.wait(end - time.monotonic())
+        self._server.stop(min(grace, LAST_GRACE_S)).wait()
         for periodic in self._periodic:
             periodic.stop()
         self._manager.close()
@@ -136,15 +154,34 @@ class PredictionServer:
             for model in self._models.model_config_list.config
         }
 
+    def _loader(self, batching: BatchingOptions | None) -> VersionLoader:
+        options = self._options
+        warmups = options.num_request_iterations_for_warmup or 1
+        return VersionLoader(
+            self._wrapper(batching),
+            warmups if options.enable_model_warmup else 0,
+            session_config(options),
+            options.saved_model_tags.split(","),
+            options.enable_signature_method_name_check,
+        )
+
     def _wrapper(self, batching: BatchingOptions | None) -> SessionWrapper:
         """What makes a session of a loaded version."""
         if batching is None:
-            return lambda session: session
-        scheduler = BatchScheduler(
+            return lambda session, _: session
+        self._scheduler = scheduler = BatchScheduler(
             batching.num_batch_threads, batching.thread_pool_name
         )
-        self._scheduler = scheduler
-        return lambda session: BatchingSession(session, scheduler, batching)
+
+        def wrap(session: SavedModelSession, path: Path) -> Session:
+            own: BatchingOptions | None = batching
+            if self._options.enable_per_model_batching_parameters:
+                own = read_version_batching(path)
+            if own is None:
+                return session
+            return BatchingSession(session, scheduler, own)
+
+        return wrap
 
     def _rest_server(self, metrics_path: str | None) -> RestServer | None:
         options = self._options
@@ -170,7 +207,8 @@ class PredictionServer:
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(
             ModelService(self._core), self._server
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        if self._options.enable_grpc_healthcheck_service:
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
     def _reload_changed_config(self) -> None:
         models = read_models(self._options)
@@ -190,10 +228,17 @@ def stop_signal() -> threading.Event:
 def _bind(server: grpc.Server, options: ServerOptions, tls: Any | None) -> int:
     host = f"[{options.host}]" if ":" in options.host else options.host
     address = f"{host}:{options.port}"
+    add_port: Callable[[str], int] = server.add_insecure_port
+    if tls is not None:
+        add_port = functools.partial(
+            server.add_secure_port, server_credentials=_credentials(tls)
+        )
     try:
-        if tls is None:
-            return server.add_insecure_port(address)
-        return server.add_secure_port(address, _credentials(tls))
+        port = add_port(address)
+        if options.grpc_socket_path is not None:
+            address = f"unix:{options.grpc_socket_path}"
+            add_port(address)
+        return port
     except RuntimeError as error:
         certificate = ", or key and certificate do not fit" if tls is not None else ""
         raise OSError(

@@ -19,27 +19,39 @@ class SavedModelSession:
 
     Args:
         path: A version's folder, with `saved_model.pb`.
+        config: How TensorFlow is to run.
+        tags: Of the graph in it.
 
     Raises:
         tf.errors.OpError, OSError: The folder does not hold a whole SavedModel.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(
+        self,
+        path: str | Path,
+        config: tf.compat.v1.ConfigProto | None = None,
+        tags: Sequence[str] = (tf.saved_model.SERVING,),
+    ):
         self._graph = tf.Graph()
-        # A GPU is shared with whoever exported the model in the same minute.
-        config = tf.compat.v1.ConfigProto()
-        config.gpu_options.allow_growth = True
+        if config is None:
+            # A GPU is shared with whoever exported the model in the same minute.
+            options = tf.compat.v1.GPUOptions(allow_growth=True)
+            config = tf.compat.v1.ConfigProto(gpu_options=options)
         self._session = tf.compat.v1.Session(graph=self._graph, config=config)
         with self._graph.as_default():
-            self._meta_graph = tf.compat.v1.saved_model.load(
-                self._session, [tf.saved_model.SERVING], str(path)
+            meta_graph = tf.compat.v1.saved_model.load(
+                self._session, list(tags), str(path)
             )
+        # A copy of these alone: the rest is the whole graph once more.
+        self._signatures = meta_graph_pb2.MetaGraphDef(
+            signature_def=meta_graph.signature_def
+        ).signature_def
         self._graph.finalize()
         self._session._extend_graph()
 
     @property
     def signatures(self) -> Mapping[str, meta_graph_pb2.SignatureDef]:
-        return self._meta_graph.signature_def
+        return self._signatures
 
     def run(
         self,

@@ -69,13 +69,16 @@ def tensor_proto(
     # The session gives a scalar string as bytes.
     array = np.asarray(array, object if isinstance(array, bytes) else None)
     dtype = tf.as_dtype(array.dtype)
-    if as_content or dtype not in _FIELDS:
+    if dtype not in _FIELDS:
         return tf.make_tensor_proto(array)
     field, stored = _FIELDS[dtype]
     proto = tensor_pb2.TensorProto(dtype=dtype.as_datatype_enum)
     proto.tensor_shape.SetInParent()
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
+    if as_content and dtype != tf.string:
+        proto.tensor_content = array.tobytes()
+        return proto
     values = array.ravel()
     if dtype != tf.string:
         values = values.view(stored)

@@ -20,25 +20,30 @@ _METHODS = {
 }
 
 
-def warm_up(servable: Servable, path: Path) -> None:
+def warm_up(servable: Servable, path: Path, times: int = 1) -> None:
     """Runs the requests in a version's folder, if it has any.
+
+    Args:
+        servable: The version.
+        path: Its folder.
+        times: How often each.
 
     Raises:
         ServingError: One fails, or there are too many.
     """
     file = path / WARMUP_FILE
-    if not file.is_file():
+    if times == 0 or not file.is_file():
         return
     try:
         for number, record in enumerate(tf.data.TFRecordDataset(str(file))):
             if number == MAX_RECORDS:
                 raise errors.too_many_warmup_records(MAX_RECORDS, str(file))
-            _replay(servable, record.numpy())
+            _replay(servable, record.numpy(), times)
     except tf.errors.OpError as error:
         raise errors.from_tensorflow(error) from error
 
 
-def _replay(servable: Servable, record: bytes) -> None:
+def _replay(servable: Servable, record: bytes, times: int) -> None:
     try:
         log = prediction_log_pb2.PredictionLog.FromString(record)
     except DecodeError as error:
@@ -46,4 +51,5 @@ def _replay(servable: Servable, record: bytes) -> None:
     kind = log.WhichOneof("log_type")
     if kind not in _METHODS:
         raise errors.unsupported_warmup(kind)
-    _METHODS[kind](servable, getattr(log, kind).request)
+    for _ in range(times):
+        _METHODS[kind](servable, getattr(log, kind).request)

@@ -3,13 +3,13 @@
 import http.client
 import socket
 import threading
-import time
 
 import pytest
 
 from keras_dalle.prediction_service import rest_server
 from keras_dalle.prediction_service.rest_api import Answer
 from keras_dalle.prediction_service.rest_server import RestServer
+from tests.serving_contract.running_server import wait_for
 
 
 class Api:
@@ -82,13 +82,6 @@ def test_a_body_too_large(connection, monkeypatch):
     assert ask(connection, body=b"x" * 1001)[0] == 413
 
 
-def wait_until(condition):
-    end = time.monotonic() + 10
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.01)
-    assert condition()
-
-
 def slow_calls(server, number):
     outcomes = []
 
@@ -105,9 +98,7 @@ def slow_calls(server, number):
 
 def test_only_so_many_calls_at_once(server, api):
     threads, outcomes = slow_calls(server, 5)
-    wait_until(lambda: api.running == 2)
-    time.sleep(0.3)
-    assert api.running == 2
+    wait_for(lambda: server._server._running == 5 and api.running == 2)
     api.go_on.set()
     for thread in threads:
         thread.join()
@@ -118,10 +109,11 @@ def test_only_so_many_calls_at_once(server, api):
 def test_only_so_many_connections(server, connection, monkeypatch):
     monkeypatch.setattr(rest_server, "MAX_CONNECTIONS", 2)
     assert ask(connection)[0] == 200
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10):
-        time.sleep(0.2)
-        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as third:
-            assert third.recv(1) == b""
+    with (
+        socket.create_connection(("127.0.0.1", server.port), timeout=10),
+        socket.create_connection(("127.0.0.1", server.port), timeout=10) as third,
+    ):
+        assert third.recv(1) == b""
     assert ask(connection)[0] == 200
 
 
@@ -136,7 +128,7 @@ def test_a_silent_client_is_left(server, monkeypatch):
 def test_a_client_that_vanishes(server, connection, api):
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as gone:
         gone.sendall(b"GET /slow HTTP/1.1\r\n\r\n")
-        wait_until(lambda: api.running == 1)
+        wait_for(lambda: api.running == 1)
     api.go_on.set()
     assert ask(connection)[0] == 200
 
@@ -145,10 +137,10 @@ def test_stop_lets_calls_finish(server, api):
     threads, outcomes = slow_calls(server, 1)
     idle = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
     assert ask(idle)[0] == 200
-    wait_until(lambda: api.running == 1)
+    wait_for(lambda: api.running == 1)
     stopping = threading.Thread(target=server.stop, args=(10,))
     stopping.start()
-    wait_until(lambda: server._server.stopping)
+    wait_for(lambda: server._server.stopping)
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", server.port), timeout=1)
     api.go_on.set()

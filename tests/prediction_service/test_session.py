@@ -75,7 +75,7 @@ def test_deadline_stops_the_run(session):
     start = time.monotonic()
     with pytest.raises(tf.errors.DeadlineExceededError):
         session.run(feeds, [output_name(session, "image_bytes")], timeout_ms=200)
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 60
 
 
 @pytest.mark.parametrize(

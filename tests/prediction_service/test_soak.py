@@ -11,4 +11,4 @@ def test_no_fault_and_no_runaway_memory(tmp_path):
     result = soak(tmp_path, SECONDS)
     assert result["faults"] == []
     assert all(result["rounds"].values()), result["rounds"]
-    assert result["growth"] < MAX_GROWTH, result["resident_megabytes"]
+    assert result["growth"] < MAX_GROWTH, result["own_megabytes"]

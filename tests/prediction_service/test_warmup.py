@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
+from keras_dalle.prediction_service import metrics
 from keras_dalle.prediction_service.errors import ServingError
 from keras_dalle.prediction_service.loading import VersionLoader
 from keras_dalle.prediction_service.warmup import MAX_RECORDS, WARMUP_FILE
@@ -49,9 +50,23 @@ def load(path, **options):
     VersionLoader(**options)("m", 1, path).close()
 
 
+def predictions():
+    """How often Predict has run the model."""
+    name = 'runtime_latency_count{model_name="m",API="Predict",runtime="TF1"}'
+    lines = metrics.RUNTIME_LATENCY.lines()
+    return sum(int(line.split()[-1]) for line in lines if name in line)
+
+
 def test_requests_are_replayed(saved, tmp_path):
     records = [log.SerializeToString() for log in (predict_log(), classify_log())]
     load(version_with(saved, tmp_path, records))
+
+
+def test_requests_may_be_replayed_several_times(saved, tmp_path):
+    path = version_with(saved, tmp_path, [predict_log().SerializeToString()] * 2)
+    before = predictions()
+    load(path, warmups=3)
+    assert predictions() == before + 6
 
 
 @pytest.mark.parametrize(
@@ -68,4 +83,4 @@ def test_a_failing_request_fails_the_load(saved, tmp_path, records, message):
     path = version_with(saved, tmp_path, records)
     with pytest.raises(ServingError, match=message):
         load(path)
-    load(path, replays_warmup=False)
+    load(path, warmups=0)

@@ -9,9 +9,10 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ from tensorflow_serving.apis import (
 )
 from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
 
-TIMEOUT_S = 30
+TIMEOUT_S = 60
+# Until a test gives up on something that takes a second where nothing else runs.
+PATIENCE_S = 60
 MAX_MESSAGE = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -117,6 +120,14 @@ def refusal(method, request, timeout=TIMEOUT_S):
     raise AssertionError(f"Not refused: {answer}")
 
 
+def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
+    """Returns once the condition holds. For what takes a loaded machine a while."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "It did not happen in time."
+        time.sleep(0.02)
+
+
 @contextlib.contextmanager
 def embedded_server(*flags: str, folder: Path | None = None) -> Iterator[RunningServer]:
     """`keras-dalle serve` with these flags, on any free ports unless they say."""
@@ -139,4 +150,4 @@ def embedded_server(*flags: str, folder: Path | None = None) -> Iterator[Running
         finally:
             server.channel.close()
             process.terminate()
-            process.wait(TIMEOUT_S)
+            process.wait(PATIENCE_S)
