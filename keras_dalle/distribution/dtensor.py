@@ -23,7 +23,11 @@ from keras_dalle.distribution.padding import (
     without_padding,
 )
 from keras_dalle.distribution.placed_variable import PlacedVariable
-from keras_dalle.distribution.private_api import build_metrics, renew_keys
+from keras_dalle.distribution.private_api import (
+    build_metrics,
+    clear_accumulators_as_stored,
+    renew_keys,
+)
 from keras_dalle.distribution.slots import axes_of_slots
 from keras_dalle.optimizers.distributed_shampoo import DistributedShampoo
 from keras_dalle.optimizers.stacking import Stacking
@@ -174,6 +178,7 @@ class Placement:
         widths = self._padded_widths()
         self._input_specs = accept_padded_inputs(model, widths)
         self._undo = [
+            clear_accumulators_as_stored(model.optimizer),
             *install_masks(model, widths),
             *install_layouts(model, self._activation_rules, self.mesh),
         ]

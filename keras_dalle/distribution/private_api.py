@@ -5,16 +5,24 @@
 
 from contextlib import contextmanager
 
+import tensorflow as tf
+from tensorflow.python.eager import context
 from tensorflow.python.ops import control_flow_util_v2
 
 PRIVATE_NAMES = {
     "Variable": ("_value",),
     "Model": ("_symbolic_build", "_flatten_layers"),
-    "Optimizer": ("_var_key", "_trainable_variables_indices", "_trainable_variables"),
+    "Optimizer": (
+        *("_var_key", "_trainable_variables_indices", "_trainable_variables"),
+        *("_accumulated_gradients", "_backend_reset_gradient_accumulators"),
+    ),
     "Adafactor": ("_r", "_c"),
 }
 
-TENSORFLOW_NAMES = ("_DISABLE_LOWER_USING_SWITCH_MERGE",)
+TENSORFLOW_NAMES = (
+    (control_flow_util_v2, "_DISABLE_LOWER_USING_SWITCH_MERGE"),
+    (context.context(), "configure_coordination_service"),
+)
 
 
 @contextmanager
@@ -29,6 +37,23 @@ def functional_control_flow():
         yield
     finally:
         control_flow_util_v2._DISABLE_LOWER_USING_SWITCH_MERGE = before
+
+
+def set_heartbeat_timeout(leader, seconds) -> None:
+    """Has TensorFlow take a process for lost after so long without a heartbeat.
+
+    To be called before `dtensor.initialize_accelerator_system`, with that one's
+    `enable_coordination_service=False`; else it sets this to the default, 10 seconds.
+
+    Args:
+        leader: TensorFlow's name of the first process, `job:worker/replica:0/task:0`.
+        seconds: int.
+    """
+    context.context().configure_coordination_service(
+        service_type="standalone",
+        service_leader=f"/{leader}",
+        heartbeat_timeout_in_ms=1000 * seconds,
+    )
 
 
 def tensorflow_variable(variable):
@@ -75,6 +100,24 @@ def renew_keys(optimizer) -> None:
 def trained_variables(optimizer) -> list:
     """The variables that an optimizer was built for."""
     return list(optimizer._trainable_variables)
+
+
+def clear_accumulators_as_stored(optimizer):
+    """Has sums of gradients cleared in the shape that they have on the mesh.
+
+    Keras assigns zeros of their logical shape.
+
+    Returns:
+        A callable that undoes it.
+    """
+
+    def reset():
+        for accumulator in optimizer._accumulated_gradients:
+            value = tensorflow_variable(accumulator)
+            value.assign(tf.zeros_like(value))
+
+    optimizer._backend_reset_gradient_accumulators = reset
+    return lambda: delattr(optimizer, "_backend_reset_gradient_accumulators")
 
 
 def adafactor_slots(optimizer):

@@ -141,6 +141,10 @@ def test_bfloat16():
         # Mini's own, which do not divide by 8.
         ("adamw", {"image_vocabulary_size": 16384, "intermediate_dims": (2730, 2730)}),
         ("shampoo", {"norm": "rmsnorm", "intermediate_dims": (45, 43)}),
+        (
+            "accumulation",
+            {"image_vocabulary_size": 16384, "intermediate_dims": (2730, 2730)},
+        ),
     ],
 )
 def test_padding(optimizer, sizes):

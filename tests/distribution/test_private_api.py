@@ -1,13 +1,12 @@
 import keras
 import pytest
-from tensorflow.python.ops import control_flow_util_v2
 
 from keras_dalle.distribution.private_api import PRIVATE_NAMES, TENSORFLOW_NAMES
 
 
 def examples():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
-    optimizer = keras.optimizers.Adafactor()
+    optimizer = keras.optimizers.Adafactor(gradient_accumulation_steps=2)
     optimizer.build(model.trainable_variables)
     return {
         "Variable": model.weights[0],
@@ -25,6 +24,6 @@ def test_keras_still_has(kind, name):
     assert hasattr(examples()[kind], name)
 
 
-@pytest.mark.parametrize("name", TENSORFLOW_NAMES)
-def test_tensorflow_still_has(name):
-    assert hasattr(control_flow_util_v2, name)
+@pytest.mark.parametrize("owner, name", TENSORFLOW_NAMES)
+def test_tensorflow_still_has(owner, name):
+    assert hasattr(owner, name)
