@@ -88,12 +88,12 @@ def _make_functions(task):
     known = Known(tokens, tf.TensorSpec(tokens.shape, tf.bool))
     parameters = {p.name: tf.TensorSpec([None], p.dtype) for p in PARAMETERS}
 
-    def start(prompt, negative_prompt, known):
+    def read(prompt, negative_prompt, known):
         return decoder.start(task.tokenized_prompts(prompt, negative_prompt), known)
 
     # Traced once each: a graph takes seconds, and every batch size and length of the
     # cache would be one.
-    start = tf.function(start, input_signature=[text, text, known], autograph=False)
+    start = tf.function(read, input_signature=[text, text, known], autograph=False)
     started = tf.nest.map_structure(
         _spec, start.get_concrete_function().structured_outputs
     )
