@@ -19,12 +19,14 @@ from keras_dalle.distribution.private_api import layers_by_path, tensorflow_vari
 from keras_dalle.distribution.process_rows import process_shard
 from keras_dalle.optimizers.adamw import AdamW
 from keras_dalle.optimizers.distributed_shampoo import DistributedShampoo
+from keras_dalle.prediction_service.session import SavedModelSession
 from keras_dalle.saved_model.exporter import export_saved_model
 from tests.distribution.dtensor_models import (
     make_examples,
     make_task,
     use_virtual_cpus,
 )
+from tests.saved_model.signature_calls import SignatureCalls
 from tests.tiny_preset import tiny_task
 
 use_virtual_cpus()
@@ -351,6 +353,6 @@ def test_export_of_what_a_mesh_trained(tmp_path):
         path = export_saved_model(task, tmp_path)
         after = task.generate("sun", seed=1, return_tokens=True)["image_tokens"]
     assert not np.array_equal(before, after)
-    generate = tf.saved_model.load(path).signatures["generate"]
-    served = generate(prompt=tf.constant(["sun"]), seed=tf.constant([1], tf.int64))
+    call = SignatureCalls(SavedModelSession(path))
+    served = call("generate", prompt=[b"sun"], seed=[1])
     np.testing.assert_array_equal(served["image_tokens"][0], after)
