@@ -13,7 +13,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-BLOCKED = ("keras", "keras_hub", "keras_nlp", "tf_keras", "keras_dalle")
+BLOCKED = ("keras", "keras_hub", "keras_nlp", "keras_dalle")
 if __name__ == "__main__":
     sys.modules.update(dict.fromkeys(BLOCKED))  # type: ignore[arg-type]
 

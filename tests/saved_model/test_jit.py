@@ -29,7 +29,9 @@ def task():
 
 @pytest.fixture(scope="module")
 def exported(task, tmp_path_factory):
-    return export_saved_model(task, tmp_path_factory.mktemp("models"), jit=True)
+    return export_saved_model(
+        task, tmp_path_factory.mktemp("models"), jit=True, warmup_batch_sizes=[]
+    )
 
 
 def test_only_the_decoders_step_is_compiled(exported):
