@@ -4,7 +4,8 @@ Callers over gRPC and REST, batched, with good requests, refused ones and ones t
 their deadline, while a model's version is swapped again and again.
 
 PYTHONPATH=. python benchmarks/serve_soak.py --minutes 60
-PYTHONPATH=. python benchmarks/serve_soak.py --pause 1 --swap-seconds 60  # 5% of a core
+PYTHONPATH=. python benchmarks/serve_soak.py --pause 0.5 --swap-seconds 30  # light load
+PYTHONPATH=. python benchmarks/serve_soak.py --minutes 1 --only refused
 """
 
 import argparse
@@ -16,10 +17,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import grpc
+from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
 from tests.serving_contract.models import write_models
 from tests.serving_contract.running_server import (
@@ -53,24 +55,31 @@ def large(server: RunningServer) -> None:
 
 def refused(server: RunningServer) -> None:
     request = predict_request("echo", text=["bad"], number=[1])
-    _expect(server, request, grpc.StatusCode.INVALID_ARGUMENT, 30)
+    _expect(server, request, (grpc.StatusCode.INVALID_ARGUMENT,), 30)
     status, _ = server.rest("/v1/models/echo:predict", b'{"instances": [')
     assert status == 400
 
 
 def late(server: RunningServer) -> None:
     request = predict_request("slow", x=[1.0])
-    _expect(server, request, grpc.StatusCode.DEADLINE_EXCEEDED, 0.05)
+    # The second where it was late before its batch began, as in the stock server.
+    codes = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED)
+    _expect(server, request, codes, 0.05)
     time.sleep(0.2)
 
 
-def _expect(server, request, code: grpc.StatusCode, timeout: float) -> None:
+def _expect(
+    server: RunningServer,
+    request: PredictRequest,
+    codes: Collection[grpc.StatusCode],
+    timeout: float,
+) -> None:
     try:
         server.prediction.Predict(request, timeout=timeout)
     except grpc.RpcError as error:
-        assert error.code() == code, error
+        assert error.code() in codes, error
     else:
-        raise AssertionError(f"{code} was expected")
+        raise AssertionError(f"One of {codes} was expected")
 
 
 def swap(server: RunningServer, seconds: float) -> None:
@@ -91,6 +100,7 @@ STORIES: tuple[Callable[[RunningServer], None], ...] = (
     refused,
     late,
 )
+NAMES = (*(story.__name__ for story in STORIES), "swap")
 
 
 def soak(
@@ -98,6 +108,7 @@ def soak(
     seconds: float,
     pause: float = 0.0,
     swap_seconds: float = SWAP_SECONDS,
+    only: Collection[str] = NAMES,
 ) -> dict[str, object]:
     """Runs all stories for this long.
 
@@ -106,6 +117,7 @@ def soak(
         seconds: How long.
         pause: Seconds between two rounds of a story.
         swap_seconds: Seconds between two version swaps.
+        only: The stories to run.
 
     Returns:
         The number of rounds of each story, the faults, and the memory that is the
@@ -116,6 +128,7 @@ def soak(
     stories = {story.__name__: (story, pause) for story in STORIES}
     # It waits by itself, while both versions are there.
     stories["swap"] = (functools.partial(swap, seconds=swap_seconds), 0.0)
+    stories = {name: story for name, story in stories.items() if name in only}
     rounds = dict.fromkeys(stories, 0)
     faults: list[str] = []
     stopping = threading.Event()
@@ -172,10 +185,15 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--pause", type=float, default=0.0)
     parser.add_argument("--swap-seconds", type=float, default=SWAP_SECONDS)
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         result = soak(
-            Path(folder), 60 * options.minutes, options.pause, options.swap_seconds
+            Path(folder),
+            60 * options.minutes,
+            options.pause,
+            options.swap_seconds,
+            options.only,
         )
     print(json.dumps(result, indent=2))
 
