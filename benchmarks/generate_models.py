@@ -36,25 +36,27 @@ TINY_VQGAN = {
 MERGES = ("a r", "Ġ t", "h e", "Ġ a", "Ġt he")
 
 
-def random_task():
-    """The task, with a tokenizer of the bytes and a few merges."""
-    from keras_dalle.models import (
-        DalleBartBackbone,
-        DalleBartTextToImage,
-        DalleBartTextToImagePreprocessor,
-        DalleBartTokenizer,
-        VQGANBackbone,
-    )
+def preprocessor_of_bytes():
+    """A tokenizer of the bytes and a few merges."""
+    from keras_dalle.models import DalleBartTextToImagePreprocessor, DalleBartTokenizer
     from keras_dalle.text.vocabulary import SPECIAL_TOKENS, byte_characters
 
     merged = [merge.replace(" ", "") for merge in MERGES]
     tokens = [*SPECIAL_TOKENS, *byte_characters(), *merged]
     vocabulary = {token: number for number, token in enumerate(tokens)}
-    preprocessor = DalleBartTextToImagePreprocessor(
-        DalleBartTokenizer(vocabulary, MERGES), MINI["max_text_length"]
+    tokenizer = DalleBartTokenizer(vocabulary, MERGES)
+    return DalleBartTextToImagePreprocessor(tokenizer, MINI["max_text_length"])
+
+
+def random_task():
+    from keras_dalle.models import (
+        DalleBartBackbone,
+        DalleBartTextToImage,
+        VQGANBackbone,
     )
+
     backbone, vqgan = DalleBartBackbone(**MINI), VQGANBackbone(**TINY_VQGAN)
-    return DalleBartTextToImage(backbone, preprocessor, vqgan)
+    return DalleBartTextToImage(backbone, preprocessor_of_bytes(), vqgan)
 
 
 def write_models(folder):

@@ -49,7 +49,7 @@ def preset(monkeypatch, tmp_path):
     folder.mkdir()
     (folder / SHIPPED_CONFIG).write_text("{}")
     for module in (generate, export, demo):
-        monkeypatch.setattr(module, "load_task", lambda _: DrawingTask())
+        monkeypatch.setattr(module, "load_task", lambda *_: DrawingTask())
     return folder
 
 

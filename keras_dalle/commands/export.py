@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from keras_dalle.commands import options
 from keras_dalle.commands.preset_names import check_preset, load_task, preset_facts
 from keras_dalle.commands.progress import console, step
 
@@ -39,6 +40,7 @@ def export(
             "which is printed, and compiles for each batch size.",
         ),
     ] = False,
+    weights: options.Weights = None,
     check: Annotated[
         bool,
         typer.Option(
@@ -56,7 +58,7 @@ def export(
         from keras_dalle.saved_model.exporter import XLA_FLAG, export_saved_model
         from keras_dalle.saved_model.verify import verify_saved_model
 
-        task = load_task(preset)
+        task = load_task(preset, weights)
     reports = []
 
     def check_model(path, module):

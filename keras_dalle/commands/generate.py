@@ -35,6 +35,7 @@ def generate(
     temperature: options.Temperature = None,
     top_k: options.TopK = None,
     top_p: options.TopP = None,
+    weights: options.Weights = None,
     labels: Annotated[bool, typer.Option(help="Write the prompts into a grid.")] = True,
     folder_format: options.FolderFormat = None,
     image: given_pictures.Image = None,
@@ -87,8 +88,8 @@ def generate(
             if prompts_file
             else entries_of(prompts or ())
         )
-        task = load_task(preset)
-        identity = preset_identity(preset)
+        task = load_task(preset, weights)
+        identity = preset_identity(preset, weights)
     parameters = {**task.generation_defaults, **given_parameters(context.params)}
     known_tokens = known_tokens_of(task, given)
     requests = requests_of(

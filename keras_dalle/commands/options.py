@@ -61,6 +61,13 @@ VQGANPreset = Annotated[
     str,
     typer.Option(help="The preset of a VQGAN, or of a model that draws with one."),
 ]
+Weights = Annotated[
+    Literal["float32", "bfloat16", "int8"] | None,
+    typer.Option(
+        help="How weights are held in memory. Narrow ones are a half and a quarter as "
+        "large. Default: as the preset was saved.",
+    ),
+]
 ModelName = Annotated[str, typer.Option(help="The model's name on the server.")]
 DataDirectory = Annotated[
     Path, typer.Option(help="The emoji data set; rendered there if it is missing.")

@@ -66,8 +66,12 @@ def check_preset(preset: str) -> None:
     )
 
 
-def load_task(preset: str) -> Any:
+def load_task(preset: str, weights: str | None = None) -> Any:
     """The `DalleBartTextToImage` of a preset.
+
+    Args:
+        preset: as `check_preset` allows it.
+        weights: as of `from_preset`.
 
     Raises:
         ValueError: There is no such preset.
@@ -77,7 +81,7 @@ def load_task(preset: str) -> Any:
     check_preset(preset)
     from keras_dalle.models import DalleBartTextToImage
 
-    return _loaded(DalleBartTextToImage, preset)
+    return _loaded(DalleBartTextToImage, preset, weights=weights)
 
 
 def load_vqgan(preset: str) -> Any:
@@ -109,9 +113,9 @@ def _is_vqgan(folder: Path) -> bool:
     return isinstance(config, dict) and config.get("class_name") == "VQGANBackbone"
 
 
-def _loaded(cls: Any, preset: str) -> Any:
+def _loaded(cls: Any, preset: str, **arguments: Any) -> Any:
     try:
-        return cls.from_preset(preset)
+        return cls.from_preset(preset, **arguments)
     except HubError:
         raise
     except (OSError, ValueError, KeyError) as error:
@@ -121,20 +125,27 @@ def _loaded(cls: Any, preset: str) -> Any:
         ) from error
 
 
-def preset_identity(preset: str) -> PresetIdentity:
+def preset_identity(preset: str, weights: str | None = None) -> PresetIdentity:
     """What a picture's metadata says of a preset that was loaded before.
 
-    A folder's path is left out: it says more of its owner than of the picture. Files
-    that KerasHub downloads from elsewhere than the Hugging Face Hub have no
-    fingerprint.
+    The same files draw other pictures from weights of another width, so that the
+    fingerprint then is another. A folder's path is left out: it says more of its owner
+    than of the picture. Files that KerasHub downloads from elsewhere than the Hugging
+    Face Hub have no fingerprint.
     """
-    from keras_dalle.utils.fingerprints import fingerprint_of_preset
+    from keras_dalle.utils.fingerprints import (
+        fingerprint_of_preset,
+        fingerprint_of_width,
+    )
 
     folders = _local_folders(preset)
     name = preset
     if preset not in shipped_presets() and Path(preset).is_dir():
         name = Path(preset).resolve().name
-    return PresetIdentity(name, fingerprint_of_preset(folders) if folders else None)
+    fingerprint = fingerprint_of_preset(folders) if folders else None
+    if fingerprint is not None and weights not in (None, "float32"):
+        fingerprint = fingerprint_of_width(fingerprint, weights)
+    return PresetIdentity(name, fingerprint)
 
 
 def preset_facts(preset: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import typer
 from rich.progress import track
 
 import keras_dalle
+from keras_dalle.commands import options
 from keras_dalle.commands.preset_names import (
     check_preset,
     load_task,
@@ -44,6 +45,7 @@ def reproduce(
         str | None,
         typer.Option(help="The preset that drew it. Default: as the file says."),
     ] = None,
+    weights: options.Weights = None,
 ) -> None:
     """Draw a picture or grid again and tell whether its pixels are identical.
 
@@ -69,8 +71,8 @@ def reproduce(
         from keras_dalle.commands.drawing import draw_in_batches, drawer_of
         from keras_dalle.commands.grids import compose
 
-        task = load_task(preset)
-        _warn_of_other_model(metadata, preset_identity(preset))
+        task = load_task(preset, weights)
+        _warn_of_other_model(metadata, preset_identity(preset, weights))
     rows = _rows_for(task, metadata)
     drawn = track(
         draw_in_batches(drawer_of(task), rows),

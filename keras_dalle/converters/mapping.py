@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_dalle.converters.deferred import set_value
 from keras_dalle.converters.tensors import StoredTensor
+from keras_dalle.layers.narrow_weights import NarrowKernel
 
 # === Tables ===
 
@@ -110,7 +111,7 @@ def assign_weights(
             that do not hold floating point numbers.
     """
     stored = {name: _as_stored(tensor) for name, tensor in tensors.items()}
-    variables = {variable.path: variable for variable in model.weights}
+    variables = _weights_by_path(model)
     names = tensor_names(list(variables), table)
     faults = _faults(variables, names, stored, ignored)
     if any(faults.values()):
@@ -118,7 +119,31 @@ def assign_weights(
     for path, (name, rule) in names.items():
         dtype = np.dtype(variables[path].dtype)
         read = partial(_read, name, stored[name], rule.transform, dtype, on_assigned)
-        set_value(variables[path], read)
+        for variable, convert in _parts(variables[path]):
+            set_value(variable, partial(_converted, read, convert))
+
+
+def _weights_by_path(model: Any) -> dict[str, Any]:
+    """Variables, and in place of a narrow kernel's variables that kernel."""
+    kernels: dict[int, Any] = {}
+    for layer in model._flatten_layers():
+        kernel = getattr(layer, "narrow_kernel", None)
+        for variable, _ in kernel.parts() if kernel else ():
+            kernels[id(variable)] = kernel
+    weights = (kernels.get(id(variable), variable) for variable in model.weights)
+    return {weight.path: weight for weight in weights}
+
+
+def _parts(weight: Any) -> list[tuple[Any, Callable[[np.ndarray], np.ndarray]]]:
+    if isinstance(weight, NarrowKernel):
+        return weight.parts()
+    return [(weight, lambda array: array)]
+
+
+def _converted(
+    read: Callable[[], np.ndarray], convert: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    return convert(read())
 
 
 def _read(
@@ -216,7 +241,7 @@ def model_tensors(model: Any, table: Sequence[Rule]) -> dict[str, StoredTensor]:
     Raises:
         ValueError: a variable without a rule, or one that two variables share.
     """
-    variables = {variable.path: variable for variable in model.weights}
+    variables = _weights_by_path(model)
     tensors: dict[str, StoredTensor] = {}
     for path, (name, rule) in tensor_names(list(variables), table).items():
         if name in tensors:

@@ -14,6 +14,8 @@ from contextvars import ContextVar
 import tensorflow as tf
 
 from keras_dalle.generation.cache import write_in_place
+from keras_dalle.generation.integer_products import integer_product
+from keras_dalle.layers.narrow_weights import integer_products_by
 
 _is_on: ContextVar[bool] = ContextVar("compiled_steps", default=False)
 
@@ -31,8 +33,14 @@ def compiled_steps() -> Iterator[None]:
 def decode_step_of(backbone) -> Callable:
     """`backbone.decode_step` for the graph that is being traced.
 
-    XLA knows no operation that writes in place, and writes into copies.
+    XLA knows no operation that writes in place, and writes into copies. Nor has it
+    oneDNN's product of integers.
     """
     if not _is_on.get():
-        return functools.partial(backbone.decode_step, write=write_in_place)
+        return functools.partial(_step, backbone)
     return tf.function(backbone.decode_step, jit_compile=True, autograph=False)
+
+
+def _step(backbone, *arguments):
+    with integer_products_by(integer_product):
+        return backbone.decode_step(*arguments, write=write_in_place)

@@ -31,7 +31,9 @@ from keras_dalle.generation.conditioning import (
     repeat_for_prompts,
 )
 from keras_dalle.generation.end_token import EndToken
+from keras_dalle.generation.integer_products import integer_product
 from keras_dalle.generation.sampling import sample
+from keras_dalle.layers.narrow_weights import integer_products_by
 from keras_dalle.layers.row_stable import KEYS_STEP, MAX_ROWS
 
 # Passes have 16 rows at least (`RowMatrix`); guesses fill them.
@@ -107,7 +109,8 @@ class ImageTokenDecoder:
             mask_BT = known.mask_BT
             tokens_BT = tf.where(mask_BT, known.tokens_BT, 0)
         start_B1 = tf.fill([batch_size, 1], self.backbone.decoder_start_token_id)
-        conditioning = encode_prompts(self.backbone, prompts)
+        with integer_products_by(integer_product):
+            conditioning = encode_prompts(self.backbone, prompts)
         state = DecodingState(
             tf.zeros([batch_size], tf.int32),
             tf.concat([start_B1, tokens_BT], axis=1),

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_dalle.generation.integer_products import integer_product
 from keras_dalle.generation.weighted_prompts import prompt_faults
+from keras_dalle.layers.narrow_weights import integer_products_by
 
 # The logits of 256 positions and 16,384 codes are 17 MB a row.
 ROWS_AT_ONCE = 16
@@ -61,13 +63,14 @@ def token_log_likelihoods(
 
         def logits_of_text(text):
             ids_S, mask_S = text
-            logits_1TV = backbone(
-                {
-                    "encoder_token_ids": ids_S[None],
-                    "encoder_padding_mask": mask_S[None],
-                    "decoder_token_ids": seen_T[None],
-                }
-            )["logits"]
+            with integer_products_by(integer_product):
+                logits_1TV = backbone(
+                    {
+                        "encoder_token_ids": ids_S[None],
+                        "encoder_padding_mask": mask_S[None],
+                        "decoder_token_ids": seen_T[None],
+                    }
+                )["logits"]
             return tf.cast(logits_1TV[0, :, :codebook_size], tf.float32)
 
         is_read_K = factors_K != 0.0

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_dalle.layers.narrow_weights import BFLOAT16, NarrowWeights
+
 
 @keras.saving.register_keras_serializable(package="keras_dalle")
 class Embedding(keras.layers.Embedding):
@@ -13,9 +15,16 @@ class Embedding(keras.layers.Embedding):
     instead of their sum: three steps of AdamW at 1e-2 went 1.7e-2 astray, on one
     device, and summing over replicas only adds slices.
 
+    With `NarrowWeights` the table is bfloat16.
+
     Args:
         *args, **kwargs: of `keras.layers.Embedding`.
     """
+
+    def add_weight(self, *args, **kwargs):
+        if isinstance(self.dtype_policy, NarrowWeights):
+            kwargs |= {"dtype": BFLOAT16, "trainable": False}
+        return super().add_weight(*args, **kwargs)
 
     def call(self, inputs, training=None):
         if not training:

@@ -24,6 +24,13 @@ miss the vectorized exponential or division).
 import keras
 from keras import ops
 
+from keras_dalle.layers.narrow_weights import (
+    NARROW_KERNELS,
+    NarrowKernel,
+    NarrowWeights,
+    widened,
+)
+
 MAX_ROWS = 96
 MIN_QUERIES = 6
 KEYS_STEP = 64
@@ -31,7 +38,9 @@ KEYS_STEP = 64
 
 @keras.saving.register_keras_serializable(package="keras_dalle")
 class Dense(keras.layers.Dense):
-    """A dense layer with a row-stable mode for generation.
+    """A dense layer with a row-stable mode for generation, and with narrow weights.
+
+    A weights file holds the kernel in any width, and a layer of any width reads it.
 
     Args:
         units: width of the output.
@@ -46,14 +55,59 @@ class Dense(keras.layers.Dense):
 
     def __init__(self, units: int, use_bias: bool = False, **kwargs):
         super().__init__(units, use_bias=use_bias, **kwargs)
+        self.narrow_kernel: NarrowKernel | None = None
+
+    def build(self, input_shape):
+        if not isinstance(self.dtype_policy, NarrowWeights):
+            super().build(input_shape)
+            return
+        kernel_class = NARROW_KERNELS[self.dtype_policy.weights]
+        self.narrow_kernel = kernel_class(self, input_shape[-1], self.units)
+        self.bias = (
+            self.add_weight(
+                name="bias", shape=(self.units,), initializer=self.bias_initializer
+            )
+            if self.use_bias
+            else None
+        )
+        self.built = True
 
     def call(self, inputs, row_stable=False, training=None):
+        if self.narrow_kernel is not None:
+            return self._multiply_narrow(self.narrow_kernel, inputs)
         if not row_stable:
             return super().call(inputs)
         # A kernel of rank 3 keeps the product batched: with rank 2, Keras
         # flattens all rows into one matrix.
         outputs = ops.matmul(inputs, ops.expand_dims(self.kernel, 0))
         return outputs + self.bias if self.use_bias else outputs
+
+    def _multiply_narrow(self, kernel: NarrowKernel, inputs):
+        x_MD = ops.reshape(inputs, (-1, inputs.shape[-1]))
+        outputs = kernel.multiply(x_MD)
+        outputs = ops.reshape(outputs, (*ops.shape(inputs)[:-1], self.units))
+        return outputs + self.bias if self.use_bias else outputs
+
+    def save_own_variables(self, store):
+        if self.narrow_kernel is None:
+            super().save_own_variables(store)
+            return
+        biases = [self.bias] if self.use_bias else []
+        for number, values in enumerate([*self.narrow_kernel.stored(), *biases]):
+            store[str(number)] = values
+
+    def load_own_variables(self, store):
+        arrays = [store[str(number)] for number in range(len(store.keys()))]
+        bias = arrays.pop() if self.use_bias and len(arrays) > 1 else None
+        if self.narrow_kernel is not None:
+            self.narrow_kernel.load(arrays)
+        elif len(arrays) == 2:
+            self._kernel.assign(widened(arrays))
+        else:
+            super().load_own_variables(store)
+            return
+        if bias is not None and self.bias is not None:
+            self.bias.assign(bias)
 
 
 class RowMatrix:

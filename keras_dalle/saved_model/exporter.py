@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from keras_dalle.generation.compiled_steps import compiled_steps
+from keras_dalle.models.dalle_bart.with_weights import with_weights
 from keras_dalle.saved_model.model_card import model_card, write_model_card
 from keras_dalle.saved_model.signatures import ServingModule
 from keras_dalle.saved_model.staging import staged_folder
@@ -33,6 +34,7 @@ def export_saved_model(
     directory: str | Path,
     version: int | None = None,
     *,
+    weights: str | None = None,
     warmup_batch_sizes: Sequence[int] = DEFAULT_BATCH_SIZES,
     preset: Mapping[str, Any] | None = None,
     jit: bool = False,
@@ -56,6 +58,7 @@ def export_saved_model(
             `XLA_FLAG`, without which it refuses to draw.
         check: Called with the written folder and what was exported, such as
             `verify_saved_model`, before the version appears. What it raises stops it.
+        weights: `"float32"`, `"bfloat16"` or `"int8"`; default: as the task has them.
 
     Returns:
         The path of the version's folder.
@@ -65,6 +68,8 @@ def export_saved_model(
         ValueError: A number is out of its range.
     """
     check_batch_sizes(warmup_batch_sizes)
+    if weights is not None:
+        task = with_weights(task, weights)
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     target = directory / str(_choose_version(directory, version))

@@ -42,6 +42,16 @@ def fingerprint_of_preset(folders: Sequence[str | os.PathLike]) -> str:
     return total.hexdigest()
 
 
+def fingerprint_of_width(fingerprint: str, weights: str) -> str:
+    """The SHA-256 of a preset that is loaded with weights of a width.
+
+    Args:
+        fingerprint: of the preset.
+        weights: the width's name.
+    """
+    return hashlib.sha256(f"{fingerprint} {weights}".encode()).hexdigest()
+
+
 def _model_files(folder: Path) -> list[str]:
     return [
         path.relative_to(folder).as_posix()

@@ -24,7 +24,7 @@ DEFAULTS = defaults_of(None)
 @pytest.fixture
 def task(monkeypatch):
     task = DrawingTask(bad=["bad", "worse"])
-    monkeypatch.setattr(generate, "load_task", lambda _: task)
+    monkeypatch.setattr(generate, "load_task", lambda *_: task)
     return task
 
 

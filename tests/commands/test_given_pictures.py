@@ -32,7 +32,7 @@ def task(tmp_path_factory):
 def run(task, monkeypatch, tmp_path):
     """Runs a command with the tiny model, in a folder with a photo."""
     for module in (generate, reproduce_command):
-        monkeypatch.setattr(module, "load_task", lambda _: task)
+        monkeypatch.setattr(module, "load_task", lambda *_: task)
     monkeypatch.chdir(tmp_path)
     Image.fromarray(PHOTO).save("photo.png")
 

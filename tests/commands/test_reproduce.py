@@ -31,7 +31,7 @@ def toy(monkeypatch, tmp_path):
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
     for module in (generate, reproduce_command):
-        monkeypatch.setattr(module, "load_task", lambda _: DrawingTask())
+        monkeypatch.setattr(module, "load_task", lambda *_: DrawingTask())
     return folder
 
 

@@ -29,7 +29,7 @@ def task(tmp_path_factory):
 @pytest.fixture
 def run(task, monkeypatch, tmp_path):
     """Runs `generate` with the tiny model in an empty folder."""
-    monkeypatch.setattr(generate, "load_task", lambda _: task)
+    monkeypatch.setattr(generate, "load_task", lambda *_: task)
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):

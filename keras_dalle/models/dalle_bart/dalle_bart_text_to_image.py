@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras_dalle.generation.drawing import Drawing
 from keras_dalle.generation.parameters import defaults_of
 from keras_dalle.layers.blank_caption import BlankCaptionDropout
+from keras_dalle.layers.narrow_weights import policy_of_weights
 from keras_dalle.layers.shift_right import ShiftRight
 from keras_dalle.layers.token_noise import TokenNoise
 from keras_dalle.models.dalle_bart.dalle_bart_backbone import DalleBartBackbone
@@ -206,11 +207,21 @@ class DalleBartTextToImage(
         return config
 
     @classmethod
-    def from_preset(cls, preset, *args, **kwargs):
+    def from_preset(cls, preset, *args, weights=None, **kwargs):
         """As KerasHub's, and on originals; `vqgan=` replaces the preset's VQGAN.
 
         The originals' folders hold no VQGAN; the registered ones know theirs.
+        `weights`, for generation, is how the backbone's weights are held in memory:
+        `"float32"`, `"bfloat16"` or `"int8"`; what is computed with is float32. `None`
+        is as the preset was saved, and leaves it to `dtype`.
         """
+        if weights is not None:
+            if kwargs.get("dtype") is not None:
+                raise ValueError(
+                    "Either `weights` or `dtype` must be given. Received: "
+                    f"weights={weights!r}, dtype={kwargs['dtype']!r}."
+                )
+            kwargs["dtype"] = policy_of_weights(weights)
         if vqgan := vqgan_of(preset):
             kwargs = {"vqgan": vqgan, **kwargs}
         return super().from_preset(preset, *args, **kwargs)
