@@ -14,67 +14,17 @@ python benchmarks/train_step.py --peers-python ../peers/bin/python --batch 2
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.workers import Worker  # noqa: E402
+
 WORKER = Path(__file__).with_name("train_step_worker.py")
 PEERS = ("torch", "flax")
 KINDS = ("train", "forward_backward")
-
-
-class Worker:
-    """A process that holds one framework's model and is sent rounds.
-
-    Args:
-        framework: a name of `train_step_worker.FRAMEWORKS`.
-        python: the interpreter that has the framework.
-        settings: the worker's, see its `DEFAULTS`.
-    """
-
-    def __init__(self, framework: str, python: str, settings: dict) -> None:
-        self.framework = framework
-        self._process = subprocess.Popen(
-            [python, str(WORKER), framework, json.dumps(settings)],
-            env={
-                **os.environ,
-                "PYTHONPATH": str(ROOT),
-                "KERAS_BACKEND": "tensorflow",
-                "TF_CPP_MIN_LOG_LEVEL": "3",
-                # As the commands that train.
-                "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"),
-            },
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self._answer("READY")
-
-    def round(self) -> dict:
-        """Seconds of each kind of step in one round, and the peak so far."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("round\n")
-        self._process.stdin.flush()
-        return json.loads(self._answer("{"))
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
-
-    def _answer(self, start: str) -> str:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.startswith(start):
-                return line
-        raise SystemExit(
-            f"The worker of {self.framework} ended with code {self._process.wait()}; "
-            "its own message is above. A code of -9 is mostly a lack of memory: take "
-            "fewer --layers."
-        )
 
 
 def interleaved(pythons: dict[str, str], settings: dict, rounds: int) -> list[dict]:
@@ -85,11 +35,13 @@ def interleaved(pythons: dict[str, str], settings: dict, rounds: int) -> list[di
         settings: the workers'.
         rounds: number of rounds.
     """
-    workers = [Worker(name, python, settings) for name, python in pythons.items()]
+    workers = [
+        Worker(WORKER, name, python, settings) for name, python in pythons.items()
+    ]
     found: list[list[dict]] = [[] for _ in workers]
     for _ in range(rounds):
         for worker, results in zip(workers, found, strict=True):
-            results.append(worker.round())
+            results.append(worker.ask({}))
     for worker in workers:
         worker.close()
     rows = [row_of(*pair) for pair in zip(pythons, found, strict=True)]

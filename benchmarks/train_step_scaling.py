@@ -16,7 +16,10 @@ import statistics
 import sys
 from pathlib import Path
 
-from train_step import Worker
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.train_step import WORKER  # noqa: E402
+from benchmarks.workers import Worker  # noqa: E402
 
 NARROW = {"layers": 1, "batch": 2, "width": 256, "forward_backward": False}
 CASES = {
@@ -40,8 +43,8 @@ CASES = {
 
 def measure(name: str, settings: dict, rounds: int) -> dict:
     """Seconds of one case's steps; of ten steps with Shampoo one computes roots."""
-    worker = Worker("keras_dalle", sys.executable, settings)
-    results = [worker.round() for _ in range(rounds)]
+    worker = Worker(WORKER, "keras_dalle", sys.executable, settings)
+    results = [worker.ask({}) for _ in range(rounds)]
     worker.close()
     seconds = [second for result in results for second in result["train"]]
     return {

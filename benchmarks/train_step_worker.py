@@ -1,10 +1,10 @@
 """Times training steps of one framework, round by round, as it is told to.
 
-`train_step.py` and `train_step_scaling.py` start it. It builds a model, takes one step
-of each kind, says `READY`, and answers every line on its standard input with a line of
-JSON: seconds of each step, and the peak of the process's memory in bytes.
+`train_step.py` and `train_step_scaling.py` start it, see `workers.py`. It builds a
+model, takes one step of each kind, and answers every request with the seconds of each
+step of a round, and the peak of the process's memory meanwhile, in bytes.
 
-echo round | python benchmarks/train_step_worker.py torch '{"layers": 1, "batch": 1}'
+echo {} | PYTHONPATH=. python benchmarks/train_step_worker.py torch '{"layers": 1}'
 """
 
 # Each framework is imported by its own function: no process holds two of them.
@@ -12,9 +12,10 @@ echo round | python benchmarks/train_step_worker.py torch '{"layers": 1, "batch"
 import json
 import os
 import sys
-import time
 
 import numpy as np
+
+from benchmarks.workers import answer_requests, seconds_of, use_threads
 
 WIDTH, HEADS, TEXT, IMAGE = 1024, 16, 64, 256
 TEXT_VOCABULARY, CODES = 50264, 16384
@@ -48,6 +49,8 @@ def gated_width(width):
 
 
 def keras_steps(settings, batch):
+    # As the commands that train.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     import tensorflow as tf
 
     from keras_dalle.models import DalleBartBackbone, DalleBartTextToImage
@@ -217,22 +220,6 @@ def flax_steps(settings, batch):
 # === Rounds ===
 
 
-def seconds_of(function, steps):
-    """Seconds of each of some calls."""
-    seconds = []
-    for _ in range(steps):
-        start = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - start)
-    return seconds
-
-
-def peak_bytes():
-    with open("/proc/self/status", encoding="utf-8") as status:
-        line = next(line for line in status if line.startswith("VmHWM"))
-    return 1024 * int(line.split()[1])
-
-
 FRAMEWORKS = {
     "keras_dalle": keras_steps,
     "torch": torch_steps,
@@ -240,25 +227,29 @@ FRAMEWORKS = {
 }
 
 
-def main():
-    settings = {**DEFAULTS, **json.loads(sys.argv[2])}
-    # The frameworks' thread pools have as many threads as they see cores.
-    cores = sorted(os.sched_getaffinity(0))[: settings["threads"]]
-    os.sched_setaffinity(0, cores)
+def load(framework, settings):
+    """Makes the function that times a round."""
     batch = make_batch(settings["batch"])
-    gradients, train = FRAMEWORKS[sys.argv[1]](settings, batch)
+    gradients, train = FRAMEWORKS[framework](settings, batch)
     kinds = {"train": train}
     if settings["forward_backward"]:
         kinds["forward_backward"] = gradients
     for function in kinds.values():
         function()
-    print("READY", flush=True)
-    for _ in sys.stdin:
-        result = {
-            kind: seconds_of(function, settings["steps"])
+
+    def time_a_round():
+        return {
+            kind: [seconds_of(function) for _ in range(settings["steps"])]
             for kind, function in kinds.items()
         }
-        print(json.dumps({**result, "peak_bytes": peak_bytes()}), flush=True)
+
+    return time_a_round
+
+
+def main():
+    settings = {**DEFAULTS, **json.loads(sys.argv[2])}
+    use_threads(settings["threads"])
+    answer_requests(lambda: load(sys.argv[1], settings))
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ class Worker:
         raise SystemExit(
             f"The worker of {self.framework} ended with code {self._process.wait()}; "
             "its own message is above. A code of -9 is mostly a lack of memory: take "
-            "fewer --frameworks at once, or smaller --batches."
+            "fewer --frameworks at once, fewer layers or smaller batches."
         )
 
 
