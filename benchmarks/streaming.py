@@ -55,7 +55,7 @@ def unstreamed_loop(task):
 
 def streamed_loop(task, partials):
     """The same in the pieces of a stream."""
-    start, advance, _ = streaming.stream_functions(task)
+    start, advance = streaming.stream_functions(task)
     length = task.backbone.image_length
     every = length // partials
 
@@ -80,7 +80,7 @@ def ways(task, batch, partials):
     whole, pieces = unstreamed_loop(task), streamed_loop(task, partials)
     tokens_BT = whole(*rows)
     tf.debugging.assert_equal(tokens_BT, pieces(*rows))
-    decode = streaming.stream_functions(task)[2]
+    decode = streaming.decode_function(task)
     prompts = [PROMPT] * batch
     every = task.backbone.image_length // partials
     return {

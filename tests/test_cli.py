@@ -16,7 +16,7 @@ from keras_dalle.commands import client as client_command
 from keras_dalle.commands import export, generate, preset_names
 from keras_dalle.generation.parameters import PARAMETERS, defaults_of
 from keras_dalle.models.dalle_bart.dalle_bart_text_to_image import DalleBartTextToImage
-from keras_dalle.prediction_service.client import PredictionClient
+from keras_dalle.prediction_service.client import Controls
 from keras_dalle.utils.picture_files import read_metadata
 from keras_dalle.utils.picture_metadata import PresetIdentity
 from tests.drawing_task import DrawingTask
@@ -174,13 +174,13 @@ def test_generation_leaves_the_defaults_to_the_model_everywhere():
     for function in (
         generate.generate,
         client_command.client,
-        PredictionClient.generate,
         DalleBartTextToImage.generate,
     ):
         parameters = inspect.signature(function).parameters
         for parameter in PARAMETERS:
             if parameter.name != "seed":
                 assert parameters[parameter.name].default is None, function
+    assert {p.name for p in PARAMETERS} <= Controls.__optional_keys__
 
 
 def test_unknown_preset_names_the_nearest(monkeypatch, tmp_path):

@@ -6,7 +6,6 @@
 from contextlib import contextmanager
 
 import tensorflow as tf
-from tensorflow.python.eager import context
 from tensorflow.python.ops import control_flow_util_v2
 
 PRIVATE_NAMES = {
@@ -19,10 +18,7 @@ PRIVATE_NAMES = {
     "Adafactor": ("_r", "_c"),
 }
 
-TENSORFLOW_NAMES = (
-    (control_flow_util_v2, "_DISABLE_LOWER_USING_SWITCH_MERGE"),
-    (context.context(), "configure_coordination_service"),
-)
+TENSORFLOW_NAMES = ((control_flow_util_v2, "_DISABLE_LOWER_USING_SWITCH_MERGE"),)
 
 
 @contextmanager
@@ -37,23 +33,6 @@ def functional_control_flow():
         yield
     finally:
         control_flow_util_v2._DISABLE_LOWER_USING_SWITCH_MERGE = before
-
-
-def set_heartbeat_timeout(leader, seconds) -> None:
-    """Has TensorFlow take a process for lost after so long without a heartbeat.
-
-    To be called before `dtensor.initialize_accelerator_system`, with that one's
-    `enable_coordination_service=False`; else it sets this to the default, 10 seconds.
-
-    Args:
-        leader: TensorFlow's name of the first process, `job:worker/replica:0/task:0`.
-        seconds: int.
-    """
-    context.context().configure_coordination_service(
-        service_type="standalone",
-        service_leader=f"/{leader}",
-        heartbeat_timeout_in_ms=1000 * seconds,
-    )
 
 
 def tensorflow_variable(variable):

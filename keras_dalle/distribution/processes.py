@@ -10,13 +10,8 @@ from contextlib import contextmanager
 import tensorflow as tf
 from tensorflow.experimental import dtensor
 
-from keras_dalle.distribution.private_api import set_heartbeat_timeout
 from keras_dalle.distribution.process_guard import guarded
 from keras_dalle.distribution.process_link import ProcessLink
-
-# With TensorFlow's 10, a machine that halts all processes for a while ends their run.
-# One that is gone is noticed earlier, by `process_link`.
-HEARTBEAT_SECONDS = 600
 
 _link: ProcessLink | None = None
 
@@ -121,12 +116,8 @@ def _checked_jobs():
 
 def _initialize(link, device_type, timeout):
     """Starts DTensor's client, which waits for all others."""
-    first = f"job:{dtensor.job_name()}/replica:0/task:0"
-    set_heartbeat_timeout(first, HEARTBEAT_SECONDS)
     with guarded(link.connections, timeout):
-        dtensor.initialize_accelerator_system(
-            device_type, enable_coordination_service=False
-        )
+        dtensor.initialize_accelerator_system(device_type)
     # TensorFlow's coordination service has taken SIGTERM for itself.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

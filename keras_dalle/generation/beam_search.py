@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from keras_dalle.generation.cache import empty_cache, grown_cache, write_in_place
 from keras_dalle.generation.rows import prompts_of
-from keras_dalle.generation.streaming import decode_one_by_one
+from keras_dalle.generation.streaming import decode_function
 from keras_dalle.generation.weighted_prompts import weighted_parts
 from keras_dalle.layers.row_stable import KEYS_STEP, MAX_ROWS
 
@@ -95,7 +95,7 @@ def beam_search(
         tokens.append(tokens_BKT[:, :kept])
         likelihoods.append(likelihood_BK[:, :kept])
     tokens_BKT = np.concatenate(tokens)
-    images = decode_one_by_one(vqgan, tokens_BKT.reshape(-1, length)).numpy()
+    images = decode_function(text_to_image)(tokens_BKT.reshape(-1, length)).numpy()
     found = [
         images.reshape(len(prompts), kept, *images.shape[1:]),
         tokens_BKT,
@@ -129,7 +129,7 @@ def search_image_tokens(
     """
     start, step = _functions_of(backbone, codebook_size)
     batch_size, length = len(token_ids_BS), backbone.image_length
-    text = start(token_ids_BS, padding_mask_BS, num_beams)
+    text = start(token_ids_BS, padding_mask_BS, tf.constant(num_beams))
     num_rows = batch_size * num_beams
     cache = empty_cache(backbone, tf.constant(num_rows))
     token_BK = tf.fill([batch_size, num_beams], backbone.decoder_start_token_id)
@@ -169,8 +169,7 @@ def _functions_of(backbone, codebook_size):
 
 
 def _make_functions(backbone, codebook_size):
-    @tf.function(reduce_retracing=True)
-    def start(token_ids_BS, padding_mask_BS, num_beams):
+    def read(token_ids_BS, padding_mask_BS, num_beams):
         states_BSD = backbone.encode(token_ids_BS, padding_mask_BS, row_stable=True)
         cross_cache = [
             (tf.repeat(keys, num_beams, axis=0), tf.repeat(values, num_beams, axis=0))
@@ -178,7 +177,6 @@ def _make_functions(backbone, codebook_size):
         ]
         return cross_cache, tf.repeat(padding_mask_BS, num_beams, axis=0)
 
-    @tf.function(reduce_retracing=True)
     def step(text, position, likelihood_BK, token_BK, parent_BK, cache):
         """The next tokens, and their beams' parents, from `parent_BK` of the last."""
         batch_size, num_beams = tf.unstack(tf.shape(token_BK))
@@ -210,7 +208,27 @@ def _make_functions(backbone, codebook_size):
             cache,
         )
 
-    return start, step
+    # One graph for all batches: one that knows its batch has other last bits.
+    text = tf.TensorSpec([None, None], tf.int32)
+    scalar = tf.TensorSpec([], tf.int32)
+    start = tf.function(read, input_signature=[text, text, scalar], autograph=False)
+    beams = [tf.TensorSpec([None, None], x) for x in (tf.float32, tf.int32, tf.int32)]
+    given = (
+        start.get_concrete_function().structured_outputs,
+        empty_cache(backbone, tf.constant(0)),
+    )
+    read_text, cache = tf.nest.map_structure(_spec, given)
+    signature = [read_text, scalar, *beams, cache]
+    return start, tf.function(step, input_signature=signature, autograph=False)
+
+
+def _spec(x):
+    """Of any such tensor, of any number of rows, and of keys in caches."""
+    shape = x.shape.as_list()
+    varying = (0, 2) if len(shape) == 4 else (0, 1)
+    return tf.TensorSpec(
+        [None if axis in varying else size for axis, size in enumerate(shape)], x.dtype
+    )
 
 
 def _log_softmax(logits_RV):

@@ -5,12 +5,11 @@
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from keras_dalle.generation.given_images import square
 from keras_dalle.generation.pixels import rgb_pictures
 from keras_dalle.generation.scoring import checked_tokens, encode_squares
-from keras_dalle.generation.streaming import decode_one_by_one
+from keras_dalle.generation.streaming import decode_function
 
 
 def encode_images(task: Any, images: Any) -> np.ndarray:
@@ -32,6 +31,5 @@ def decode_tokens(task: Any, image_tokens: Any) -> np.ndarray:
     tokens_BT = checked_tokens(
         tokens_BT, task.backbone.image_length, vqgan.codebook_size
     )
-    # Eagerly, as a stream does, for the pixels of `generate`.
-    images_BHWC = decode_one_by_one(vqgan, tf.constant(tokens_BT)).numpy()
+    images_BHWC = decode_function(task)(tokens_BT).numpy()
     return images_BHWC[0] if is_one else images_BHWC

@@ -56,7 +56,8 @@ def stream_images(
     every = max(length // 4, 1) if every is None else every
     if every < 1:
         raise ValueError(f"`every` (={every}) must be at least 1.")
-    start, advance, decode = stream_functions(task)
+    start, advance = stream_functions(task)
+    decode = decode_function(task)
     parameters = {p.name: tf.constant(rows[p.name]) for p in PARAMETERS}
     known = Known(tf.constant(rows["known_tokens"]), tf.constant(rows["known_mask"]))
     conditioning, state = start(rows["prompt"], rows["negative_prompt"], known)
@@ -74,11 +75,23 @@ def stream_images(
 
 
 def stream_functions(task):
-    """The functions of a stream, made once a task: start, advance and decode."""
+    """The functions of a stream, made once a task: start and advance."""
     # Past Keras's `__setattr__`, which would track them as a model's part.
     if "_stream_functions" not in task.__dict__:
         task.__dict__["_stream_functions"] = _make_functions(task)
     return task.__dict__["_stream_functions"]
+
+
+def decode_function(task):
+    """`decode_one_by_one` of a task's VQGAN as one graph, made once a task."""
+    if "_decode_function" not in task.__dict__:
+        length = task.backbone.image_length
+        task.__dict__["_decode_function"] = tf.function(
+            lambda tokens_BT: decode_one_by_one(task.vqgan, tokens_BT),
+            input_signature=[tf.TensorSpec([None, length], tf.int32)],
+            autograph=False,
+        )
+    return task.__dict__["_decode_function"]
 
 
 def _make_functions(task):
@@ -99,12 +112,7 @@ def _make_functions(task):
     )
     signature = [*started, parameters, tf.TensorSpec([], tf.int32)]
     advance = tf.function(decoder.advance, input_signature=signature, autograph=False)
-    decode = tf.function(
-        lambda tokens_BT: decode_one_by_one(task.vqgan, tokens_BT),
-        input_signature=[tokens],
-        autograph=False,
-    )
-    return start, advance, decode
+    return start, advance
 
 
 def _spec(x: tf.Tensor) -> tf.TensorSpec:

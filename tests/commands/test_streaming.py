@@ -1,10 +1,8 @@
 """`keras-dalle generate --stream` and `--animation`."""
 
 import os
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -165,24 +163,33 @@ def test_a_terminal_shows_the_picture(run, monkeypatch, tmp_path):
     assert "▀" not in screen_of("--stream")
 
 
+# Control-C as soon as the first picture has its name.
+INTERRUPTED = """
+import os, signal
+from keras_dalle.cli import main
+replace = os.replace
+def replace_and_interrupt(*paths):
+    replace(*paths)
+    signal.raise_signal(signal.SIGINT)
+os.replace = replace_and_interrupt
+main()
+"""
+
+
 def test_an_interruption_leaves_a_whole_file_and_nothing_else(task, tmp_path):
-    words = [*["red"] * 48, "--stream", "--every", "1", "-o", "grid.png"]
-    code = "from keras_dalle.cli import main; main()"
-    command = [sys.executable, "-c", code, "generate", *words]
-    with subprocess.Popen(
-        [*command, "--preset", str(task.folder), "--animation", "grid.gif"],
+    words = ["red", "--stream", "--every", "1", "-o", "grid.png"]
+    result = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, "generate", *words]
+        + ["--preset", str(task.folder), "--animation", "grid.gif"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
-    ) as process:
-        while process.poll() is None and not (tmp_path / "grid.png").exists():
-            time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=120)
-    assert process.returncode != 0, output
-    assert "Interrupted. What was shown last is in grid.png" in errors
-    assert "Traceback" not in errors
+        check=False,
+        timeout=120,
+    )
+    assert result.returncode != 0, result.stdout
+    assert "Interrupted. What was shown last is in grid.png" in result.stderr
+    assert "Traceback" not in result.stderr
     assert os.listdir(tmp_path) == ["grid.png"]
     decode_pixels(content(tmp_path / "grid.png"))

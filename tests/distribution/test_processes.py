@@ -96,6 +96,7 @@ index, port, seconds = map(int, sys.argv[1:])
 link = ProcessLink(["a:1", "b:1"], index, "127.0.0.1", port, 30)
 if index == 0:
     with guarded(link.connections, seconds):
+        print("guarded", file=sys.stderr, flush=True)
         ctypes.PyDLL(None).sleep(60)  # As TensorFlow, with Python's lock.
 else:
     sys.stdin.read()
@@ -121,6 +122,7 @@ def test_guard(seconds, loses, message):
         )
         for index in (0, 1)
     ]
+    assert processes[0].stderr.readline() == "guarded\n"
     if loses:
         processes[1].communicate("", timeout=ENOUGH_SECONDS)
     _, errors = processes[0].communicate(timeout=ENOUGH_SECONDS)

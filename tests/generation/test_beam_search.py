@@ -106,9 +106,7 @@ def test_likelihoods_are_those_of_score(task):
     assert found.images.shape == (3, 8, 8, 3) and found.image_tokens.shape == (3, 16)
     inputs = {"prompts": PROMPTS, "image_tokens": found.image_tokens}
     np.testing.assert_allclose(found.log_likelihoods, task.score(inputs), atol=1e-3)
-    np.testing.assert_array_equal(
-        found.images, [task.vqgan.decode_images(t[None])[0] for t in found.image_tokens]
-    )
+    np.testing.assert_array_equal(found.images, task.decode_tokens(found.image_tokens))
 
 
 def test_a_result_depends_on_its_prompt_alone(backbone, text):

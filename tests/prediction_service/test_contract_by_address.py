@@ -20,7 +20,7 @@ def test_the_suite_finds_the_server(tmp_path):
         "--file_system_poll_wait_seconds=0.2",
     ) as server:
         result = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
             + [f"tests/serving_contract/{file}" for file in FILES],
             env={
                 **os.environ,

@@ -132,6 +132,17 @@ def test_score_of_a_picture_is_that_of_its_tokens(task, call, drawn):
     np.testing.assert_allclose(served["log_likelihood"], expected, rtol=1e-5)
 
 
+def test_score_tells_of_a_weight_that_is_none(task, call, drawn):
+    prompts = ["a cat:1,2 AND a dog", "a cat:0.5 AND a dog"]
+    tokens_BT = drawn["image_tokens"][:2]
+    served = call("score", prompt=prompts, image_tokens_bytes=packed(tokens_BT))
+    assert b":1,2" in served["error"][0] and served["error"][1] == b""
+    good = {"prompts": prompts[1], "image_tokens": tokens_BT[1:]}
+    np.testing.assert_allclose(
+        served["log_likelihood"][1:], task.score(good), rtol=1e-5
+    )
+
+
 def test_completed_picture_is_that_of_generate(task, call, drawn):
     pictures = [noise(20, 30), noise(SIZE, SIZE)]
     masks = np.zeros((2, 20, 20), np.uint8)

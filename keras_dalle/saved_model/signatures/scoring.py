@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_dalle.generation.weighted_prompts import prompt_faults
 from keras_dalle.saved_model.signatures.controls import PROMPT, check_prompt
 from keras_dalle.saved_model.signatures.packed_tokens import (
     TOKENS_NAME,
@@ -32,7 +33,7 @@ def score(graphs: SharedGraphs) -> Any:
     def body(rows: Rows) -> Rows:
         prompt_B, prompt_error_B = check_prompt(PROMPT.name, rows[PROMPT.name])
         tokens_BT, picture_error_B = _tokens(graphs, rows)
-        error_B = join_errors(prompt_error_B, picture_error_B)
+        error_B = join_errors(prompt_error_B, prompt_faults(prompt_B), picture_error_B)
         scores = graphs.task.score_rows(prompt_B, tokens_BT)
         return {
             "log_likelihood": where_good(error_B, scores["log_likelihood"], WORST),
