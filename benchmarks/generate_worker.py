@@ -115,7 +115,7 @@ def min_dalle_tokens(settings):
 def keras_decode(settings):
     import tensorflow as tf
 
-    from keras_dalle.generation.streaming import decode_one_by_one
+    from keras_dalle.generation.one_by_one import decode_one_by_one
     from keras_dalle.models import VQGANBackbone
 
     vqgan = VQGANBackbone()

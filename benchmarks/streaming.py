@@ -23,6 +23,7 @@ from benchmarks.workers import seconds_of
 from keras_dalle.commands.preset_names import load_task
 from keras_dalle.generation import streaming
 from keras_dalle.generation.decoding import generate_image_tokens
+from keras_dalle.generation.one_by_one import decode_function
 from keras_dalle.generation.parameters import PARAMETERS
 
 PROMPT = "red heart"
@@ -80,7 +81,7 @@ def ways(task, batch, partials):
     whole, pieces = unstreamed_loop(task), streamed_loop(task, partials)
     tokens_BT = whole(*rows)
     tf.debugging.assert_equal(tokens_BT, pieces(*rows))
-    decode = streaming.decode_function(task)
+    decode = decode_function(task.vqgan)
     prompts = [PROMPT] * batch
     every = task.backbone.image_length // partials
     return {

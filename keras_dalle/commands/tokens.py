@@ -34,14 +34,13 @@ def encode(
     check_token_file(output)
     image_HWC = read_image(image)
     with step(f"Loading {preset}"):
-        import numpy as np
-
         from keras_dalle.generation.given_images import square
+        from keras_dalle.generation.one_by_one import encode_function
 
         vqgan = load_vqgan(preset)
     tell_of_crop(image, *image_HWC.shape[:2])
     square_1HWC = square(image_HWC, vqgan.image_size)[None]
-    save_tokens(np.asarray(vqgan.encode_images(square_1HWC))[0], output)
+    save_tokens(encode_function(vqgan)(square_1HWC).numpy()[0], output)
     typer.echo(output)
 
 
@@ -63,9 +62,11 @@ def decode(
         import numpy as np
         from PIL import Image
 
+        from keras_dalle.generation.one_by_one import decode_function
+
         vqgan = load_vqgan(preset)
     _check_tokens(tokens_T, vqgan, tokens)
-    image_HWC = np.asarray(vqgan.decode_images(tokens_T[None].astype(np.int32)))[0]
+    image_HWC = decode_function(vqgan)(tokens_T[None].astype(np.int32)).numpy()[0]
     save_picture(Image.fromarray(image_HWC), output)
     typer.echo(output)
 

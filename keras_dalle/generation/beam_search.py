@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_dalle.generation.cache import empty_cache, grown_cache, write_in_place
+from keras_dalle.generation.one_by_one import decode_function
 from keras_dalle.generation.rows import prompts_of
-from keras_dalle.generation.streaming import decode_function
 from keras_dalle.generation.weighted_prompts import weighted_parts
 from keras_dalle.layers.row_stable import KEYS_STEP, MAX_ROWS
 
@@ -95,7 +95,7 @@ def beam_search(
         tokens.append(tokens_BKT[:, :kept])
         likelihoods.append(likelihood_BK[:, :kept])
     tokens_BKT = np.concatenate(tokens)
-    images = decode_function(text_to_image)(tokens_BKT.reshape(-1, length)).numpy()
+    images = decode_function(vqgan)(tokens_BKT.reshape(-1, length)).numpy()
     found = [
         images.reshape(len(prompts), kept, *images.shape[1:]),
         tokens_BKT,

@@ -13,6 +13,7 @@ from keras_dalle.generation.conditioning import Prompts
 from keras_dalle.generation.decoding import Known, generate_image_tokens
 from keras_dalle.generation.given_images import given_tokens
 from keras_dalle.generation.image_tokens import decode_tokens, encode_images
+from keras_dalle.generation.one_by_one import decode_one_by_one
 from keras_dalle.generation.parameters import PARAMETERS
 from keras_dalle.generation.passes import draw_in_passes
 from keras_dalle.generation.rows import prompts_of, rows_of
@@ -228,7 +229,7 @@ class Drawing:
                 return self.generate_rows(prompt, negative_prompt, known, **parameters)
 
             self.generate_function = tf.function(
-                generate_rows, input_signature=signature
+                generate_rows, input_signature=signature, autograph=False
             )
         return self.generate_function
 
@@ -252,7 +253,7 @@ class Drawing:
             codebook_size=vqgan.codebook_size,
             known=known,
         )
-        images_BHWC = streaming.decode_one_by_one(vqgan, tokens_BT)
+        images_BHWC = decode_one_by_one(vqgan, tokens_BT)
         return {"images": images_BHWC, "image_tokens": tokens_BT}
 
     def tokenized_prompts(self, prompt, negative_prompt):

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from keras_dalle.generation.one_by_one import encode_function
 from keras_dalle.generation.pixels import rgb, rgb_pictures
-from keras_dalle.generation.scoring import encode_squares
 
 
 def square(image: Any, size: int) -> np.ndarray:
@@ -102,7 +102,7 @@ def given_tokens(task: Any, image: Any, mask: Any, count: int) -> dict[str, np.n
     open_BT = [open_tokens(one, grid) for one in _one_each("mask", mask, 2, count)]
     squares = np.array(images, np.uint8).reshape(count, size, size, 3)
     return {
-        "known_tokens": encode_squares(task, squares),
+        "known_tokens": encode_function(task.vqgan)(squares).numpy(),
         "known_mask": ~np.array(open_BT, bool).reshape(count, length),
     }
 

@@ -7,19 +7,20 @@ from typing import Any
 import numpy as np
 
 from keras_dalle.generation.given_images import square
+from keras_dalle.generation.one_by_one import decode_function, encode_function
 from keras_dalle.generation.pixels import rgb_pictures
-from keras_dalle.generation.scoring import checked_tokens, encode_squares
-from keras_dalle.generation.streaming import decode_function
+from keras_dalle.generation.scoring import checked_tokens
 
 
 def encode_images(task: Any, images: Any) -> np.ndarray:
     """What `DalleBartTextToImage.encode_images` does, which describes it."""
-    size = task.require_vqgan("Encoding images").image_size
+    vqgan = task.require_vqgan("Encoding images")
+    size = vqgan.image_size
     pictures, is_one = rgb_pictures(images)
     squares = np.zeros((len(pictures), size, size, 3), np.uint8)
     for place, picture in enumerate(pictures):
         squares[place] = square(picture, size)
-    tokens_BT = encode_squares(task, squares)
+    tokens_BT = encode_function(vqgan)(squares).numpy()
     return tokens_BT[0] if is_one else tokens_BT
 
 
@@ -31,5 +32,5 @@ def decode_tokens(task: Any, image_tokens: Any) -> np.ndarray:
     tokens_BT = checked_tokens(
         tokens_BT, task.backbone.image_length, vqgan.codebook_size
     )
-    images_BHWC = decode_function(task)(tokens_BT).numpy()
+    images_BHWC = decode_function(vqgan)(tokens_BT).numpy()
     return images_BHWC[0] if is_one else images_BHWC

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_dalle.generation.integer_products import integer_product
+from keras_dalle.generation.one_by_one import encode_function
 from keras_dalle.generation.weighted_prompts import prompt_faults
 from keras_dalle.layers.narrow_weights import integer_products_by
 
@@ -162,31 +163,13 @@ def _make_score_function(task, scoring_mode):
     return score_function
 
 
-def _make_encode_function(task):
-    size = task.vqgan.image_size
-
-    signature = [tf.TensorSpec([None, size, size, 3], tf.uint8)]
-
-    @tf.function(input_signature=signature, autograph=False)
-    def encode_function(images):
-        # Row by row, as generation decodes: a token that two codes are almost equally
-        # near to must not depend on the neighbours.
-        return tf.map_fn(
-            lambda image_HWC: task.vqgan.encode_images(image_HWC[None])[0],
-            images,
-            fn_output_signature=tf.TensorSpec([task.backbone.image_length], tf.int32),
-        )
-
-    return encode_function
-
-
-def _graph_of(task, make, *arguments):
-    """`make(task, ...)`, made once a task: one graph for every batch size."""
+def _score_function_of(task, scoring_mode):
+    """Made once a task and mode: one graph for every batch size."""
     # Past Keras's `__setattr__`, which would track the dictionary as a model's part.
-    graphs = task.__dict__.setdefault("_scoring_graphs", {})
-    if (make, *arguments) not in graphs:
-        graphs[make, *arguments] = make(task, *arguments)
-    return graphs[make, *arguments]
+    functions = task.__dict__.setdefault("_score_functions", {})
+    if scoring_mode not in functions:
+        functions[scoring_mode] = _make_score_function(task, scoring_mode)
+    return functions[scoring_mode]
 
 
 def score_in_batches(
@@ -195,22 +178,17 @@ def score_in_batches(
     """What `DalleBartTextToImage.score` does, which describes it."""
     check_scoring_mode(scoring_mode)
     prompts_B, pictures = _rows_of(task, inputs)
-    score_function = _graph_of(task, _make_score_function, scoring_mode)
+    score_function = _score_function_of(task, scoring_mode)
     name = "per_token" if per_token else scoring_mode
     shape = (0, task.backbone.image_length) if per_token else (0,)
     scores = [np.zeros(shape, np.float32)]
     for rows in _batches(len(prompts_B)):
         tokens_BT = pictures[rows]
         if "images" in inputs:
-            tokens_BT = encode_squares(task, tokens_BT)
+            tokens_BT = encode_function(task.vqgan)(tokens_BT)
         prompt_B = tf.constant(prompts_B[rows], tf.string)
         scores.append(score_function(prompt_B, tokens_BT)[name].numpy())
     return np.concatenate(scores)
-
-
-def encode_squares(task: Any, images_BHWC: np.ndarray) -> np.ndarray:
-    """The tokens int32 [B, T] of pictures that have the VQGAN's size."""
-    return _graph_of(task, _make_encode_function)(images_BHWC).numpy()
 
 
 def _batches(count: int) -> Iterator[slice]:

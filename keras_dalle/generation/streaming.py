@@ -9,23 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_dalle.generation.decoding import ImageTokenDecoder, Known
+from keras_dalle.generation.one_by_one import decode_function
 from keras_dalle.generation.parameters import PARAMETERS
 from keras_dalle.layers.row_stable import MAX_ROWS
-
-
-@tf.autograph.experimental.do_not_convert
-def decode_one_by_one(vqgan: Any, tokens_BT: tf.Tensor) -> tf.Tensor:
-    """Pictures uint8 [B, H, W, 3] of image tokens, each decoded on its own.
-
-    A convolution over a batch adds up in another order than over one picture, and a
-    pixel could then depend on the neighbours.
-    """
-    size = vqgan.image_size
-    return tf.map_fn(
-        lambda tokens_T: vqgan.decode_images(tokens_T[None])[0],
-        tokens_BT,
-        fn_output_signature=tf.TensorSpec([size, size, 3], tf.uint8),
-    )
 
 
 def continued(tokens_BT: tf.Tensor, position_B: tf.Tensor) -> tf.Tensor:
@@ -57,7 +43,7 @@ def stream_images(
     if every < 1:
         raise ValueError(f"`every` (={every}) must be at least 1.")
     start, advance = stream_functions(task)
-    decode = decode_function(task)
+    decode = decode_function(task.vqgan)
     parameters = {p.name: tf.constant(rows[p.name]) for p in PARAMETERS}
     known = Known(tf.constant(rows["known_tokens"]), tf.constant(rows["known_mask"]))
     conditioning, state = start(rows["prompt"], rows["negative_prompt"], known)
@@ -80,18 +66,6 @@ def stream_functions(task):
     if "_stream_functions" not in task.__dict__:
         task.__dict__["_stream_functions"] = _make_functions(task)
     return task.__dict__["_stream_functions"]
-
-
-def decode_function(task):
-    """`decode_one_by_one` of a task's VQGAN as one graph, made once a task."""
-    if "_decode_function" not in task.__dict__:
-        length = task.backbone.image_length
-        task.__dict__["_decode_function"] = tf.function(
-            lambda tokens_BT: decode_one_by_one(task.vqgan, tokens_BT),
-            input_signature=[tf.TensorSpec([None, length], tf.int32)],
-            autograph=False,
-        )
-    return task.__dict__["_decode_function"]
 
 
 def _make_functions(task):

@@ -2,8 +2,8 @@
 
 Run by `verify.py` as a script of its own, `python reload_in_fresh_process.py PATH
 INPUTS OUTPUTS`, so that no code of keras_dalle or Keras can lend the model an op or a
-class: neither can be imported here. INPUTS and OUTPUTS are NumPy archives of arrays by
-"signature/alias", in a private folder of the caller. Prints one JSON object, with where
+class: neither can be imported here. INPUTS and OUTPUTS are archives of arrays by
+"signature/alias". Prints one JSON object, with where
 each op of the graph comes from in `libraries`: null if from nowhere.
 """
 
@@ -19,6 +19,7 @@ if __name__ == "__main__":
 
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
+from tensorflow.core.framework import tensor_pb2  # noqa: E402
 from tensorflow.core.protobuf import saved_model_pb2  # noqa: E402
 
 # Not public: what is registered in this process, op by op.
@@ -28,9 +29,7 @@ from tensorflow.python.framework import kernels, op_def_registry  # noqa: E402
 def main(path: str, inputs_file: str, outputs_file: str) -> None:
     libraries = find_libraries(ops_of(path))
     if all(libraries.values()):
-        with np.load(inputs_file, allow_pickle=True) as inputs:
-            outputs = run_signatures(path, inputs)
-        np.savez(outputs_file, **outputs)  # type: ignore[arg-type]
+        save_arrays(outputs_file, run_signatures(path, load_arrays(inputs_file)))
     print(json.dumps({"libraries": libraries, "modules": imported()}))
 
 
@@ -69,12 +68,31 @@ def load_tensorflow_text() -> None:
         tf.load_op_library(str(library))
 
 
-def run_signatures(path: str, inputs) -> dict[str, np.ndarray]:
+def save_arrays(file: str, arrays: dict[str, np.ndarray]) -> None:
+    """Writes arrays, texts among them: as protos, since NumPy would pickle texts."""
+    protos = {
+        key: tf.make_tensor_proto(x).SerializeToString() for key, x in arrays.items()
+    }
+    packed = {key: np.frombuffer(proto, np.uint8) for key, proto in protos.items()}
+    np.savez(file, **packed)  # type: ignore[arg-type]
+
+
+def load_arrays(file: str) -> dict[str, np.ndarray]:
+    """What `save_arrays` wrote."""
+    with np.load(file) as archive:
+        packed = {key: archive[key].tobytes() for key in archive.files}
+    return {
+        key: tf.make_ndarray(tensor_pb2.TensorProto.FromString(proto))
+        for key, proto in packed.items()
+    }
+
+
+def run_signatures(path: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     model = tf.saved_model.load(path)
     rows: dict[str, dict] = defaultdict(dict)
-    for key in inputs.files:
+    for key, x in inputs.items():
         signature, _, alias = key.partition("/")
-        rows[signature][alias] = tf.constant(inputs[key])
+        rows[signature][alias] = tf.constant(x)
     return {
         f"{signature}/{alias}": tensor.numpy()
         for signature, feeds in rows.items()

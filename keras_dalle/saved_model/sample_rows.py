@@ -53,25 +53,24 @@ def _prompts(_: Signatures, num_rows: int) -> list[bytes]:
 
 def _pixels(signatures: Signatures, num_rows: int) -> list[bytes]:
     """Noise as raw RGB."""
-    shape = _output_shape(signatures, types_pb2.DT_UINT8, rank=4)
+    shape = _output_shape(signatures, "image")
     noise = np.random.default_rng(0).integers(0, 256, (num_rows, *shape), np.uint8)
     return [image_HWC.tobytes() for image_HWC in noise]
 
 
 def _tokens(signatures: Signatures, num_rows: int) -> list[bytes]:
     """Codes as little-endian int32."""
-    shape = _output_shape(signatures, types_pb2.DT_INT32, rank=2)
+    shape = _output_shape(signatures, "image_tokens")
     codes = np.random.default_rng(0).integers(0, _NUM_CODES, (num_rows, *shape))
     return [tokens_T.astype("<i4").tobytes() for tokens_T in codes]
 
 
-def _output_shape(signatures: Signatures, dtype: int, rank: int) -> tuple[int, ...]:
-    """The shape of a row of the first output of this kind."""
+def _output_shape(signatures: Signatures, alias: str) -> tuple[int, ...]:
+    """The shape of a row of the output of this name, which some signature has."""
     for signature in signatures.values():
-        for info in signature.outputs.values():
-            dims = [dim.size for dim in info.tensor_shape.dim]
-            if info.dtype == dtype and len(dims) == rank and min(dims[1:]) > 0:
-                return tuple(dims[1:])
+        if alias in signature.outputs:
+            dims = signature.outputs[alias].tensor_shape.dim
+            return tuple(dim.size for dim in dims[1:])
     return (0,)
 
 

@@ -142,7 +142,7 @@ def _reload(path: Path, inputs) -> tuple[dict[str, str], dict[str, dict]]:
     arrays = {f"{s}/{a}": x for s, rows in inputs.items() for a, x in rows.items()}
     with tempfile.TemporaryDirectory() as folder:
         inputs_file, outputs_file = f"{folder}/inputs.npz", f"{folder}/outputs.npz"
-        np.savez(inputs_file, **arrays)
+        reload_in_fresh_process.save_arrays(inputs_file, arrays)
         report = _run_script(path, inputs_file, outputs_file)
         libraries = report["libraries"]
         if missing := [op for op, library in libraries.items() if library is None]:
@@ -152,10 +152,9 @@ def _reload(path: Path, inputs) -> tuple[dict[str, str], dict[str, dict]]:
                 "them with TensorFlow's ops, or build a server that has them."
             )
         outputs: dict[str, dict] = {name: {} for name in inputs}
-        with np.load(outputs_file, allow_pickle=True) as archive:
-            for key in archive.files:
-                signature, _, alias = key.partition("/")
-                outputs[signature][alias] = archive[key]
+        for key, x in reload_in_fresh_process.load_arrays(outputs_file).items():
+            signature, _, alias = key.partition("/")
+            outputs[signature][alias] = x
     return libraries, outputs
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import tensorflow as tf
 
 from keras_dalle.generation.decoding import Known, generate_image_tokens
+from keras_dalle.generation.one_by_one import decode_one_by_one, encode_one_by_one
 from keras_dalle.generation.parameters import PARAMETERS
-from keras_dalle.generation.streaming import decode_one_by_one
 from keras_dalle.saved_model.signatures.row_function import Rows
 
 
@@ -75,16 +75,7 @@ class SharedGraphs:
         return decode_one_by_one(self.task.vqgan, tokens_BT)
 
     def _traced_encode(self, images_BHWC):
-        return encode_one_by_one(self.task, images_BHWC)
-
-
-def encode_one_by_one(task: Any, images_BHWC: tf.Tensor) -> tf.Tensor:
-    """Image tokens int32 [B, T], those of a picture whatever the others are."""
-    return tf.map_fn(
-        lambda image_HWC: task.vqgan.encode_images(image_HWC[None])[0],
-        images_BHWC,
-        fn_output_signature=tf.TensorSpec([task.backbone.image_length], tf.int32),
-    )
+        return encode_one_by_one(self.task.vqgan, images_BHWC)
 
 
 def _controls(rows):
