@@ -113,17 +113,17 @@ def keras_optimizer(settings):
 # === Peers ===
 
 
-def bart_config(layers):
+def bart_config(layers, width=WIDTH):
     """BART at DALL·E mini's width and floating-point operations."""
     from transformers import BartConfig
 
     return BartConfig(
         vocab_size=CODES + 1,
-        d_model=WIDTH,
+        d_model=width,
         encoder_layers=layers,
         decoder_layers=layers,
-        encoder_ffn_dim=4 * WIDTH,
-        decoder_ffn_dim=4 * WIDTH,
+        encoder_ffn_dim=4 * width,
+        decoder_ffn_dim=4 * width,
         encoder_attention_heads=HEADS,
         decoder_attention_heads=HEADS,
         max_position_embeddings=IMAGE,
@@ -134,53 +134,68 @@ def bart_config(layers):
     )
 
 
-def torch_steps(settings, batch):
-    import torch
+def torch_model(config):
+    """`(text, mask, image) -> logits`, with an embedding for text and one for image."""
     from torch import nn
     from transformers import BartModel
 
-    model = BartModel(bart_config(settings["layers"]))
-    model.encoder.embed_tokens = nn.Embedding(TEXT_VOCABULARY, WIDTH)
-    model.decoder.embed_tokens = nn.Embedding(CODES + 1, WIDTH)
-    model.shared = nn.Identity()
-    head = nn.Linear(WIDTH, CODES + 1, bias=False)
-    weights = [*model.parameters(), *head.parameters()]
-    optimizer = torch.optim.AdamW(weights, LEARNING_RATE, fused=True)
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bart = BartModel(config)
+            width = config.d_model
+            self.bart.encoder.embed_tokens = nn.Embedding(TEXT_VOCABULARY, width)
+            self.bart.decoder.embed_tokens = nn.Embedding(CODES + 1, width)
+            self.bart.shared = nn.Identity()
+            self.head = nn.Linear(width, CODES + 1, bias=False)
+
+        def forward(self, text, mask, image):
+            states = self.bart(text, mask, decoder_input_ids=image).last_hidden_state
+            return self.head(states)
+
+    return Model()
+
+
+def torch_steps(settings, batch):
+    import torch
+    from torch import nn
+
+    model = torch_model(bart_config(settings["layers"]))
+    optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, fused=True)
     text, mask, image = (torch.tensor(x, dtype=torch.long) for x in batch)
 
-    def gradients():
-        states = model(text, mask, decoder_input_ids=image).last_hidden_state
-        logits = head(states).flatten(0, 1)
+    def forward_backward():
+        logits = model(text, mask, image).flatten(0, 1)
         nn.functional.cross_entropy(logits, image.flatten()).backward()
+
+    def gradients():
+        forward_backward()
         # Between steps there are no gradients, as in the other frameworks.
         optimizer.zero_grad()
 
     def train():
-        states = model(text, mask, decoder_input_ids=image).last_hidden_state
-        logits = head(states).flatten(0, 1)
-        nn.functional.cross_entropy(logits, image.flatten()).backward()
+        forward_backward()
         optimizer.step()
         optimizer.zero_grad()
 
     return gradients, train
 
 
-def flax_steps(settings, batch):
+def flax_model(config, dtype="float32"):
+    """`(text, mask, image) -> logits`, with an embedding for text and one for image."""
     import flax.linen as nn
-    import jax
     import jax.numpy as jnp
-    import optax
     from transformers.models.bart import modeling_flax_bart as bart
 
-    config = bart_config(settings["layers"])
+    width = config.d_model
 
     class Model(nn.Module):
         def setup(self):
-            text_embedding = nn.Embed(TEXT_VOCABULARY, WIDTH)
-            image_embedding = nn.Embed(CODES + 1, WIDTH)
-            self.encoder = bart.FlaxBartEncoder(config, text_embedding)
-            self.decoder = bart.FlaxBartDecoder(config, image_embedding)
-            self.head = nn.Dense(CODES + 1, use_bias=False)
+            text_embedding = nn.Embed(TEXT_VOCABULARY, width, dtype=dtype)
+            image_embedding = nn.Embed(CODES + 1, width, dtype=dtype)
+            self.encoder = bart.FlaxBartEncoder(config, text_embedding, dtype=dtype)
+            self.decoder = bart.FlaxBartDecoder(config, image_embedding, dtype=dtype)
+            self.head = nn.Dense(CODES + 1, use_bias=False, dtype=dtype)
 
         def __call__(self, text, mask, image):
             places = [
@@ -190,7 +205,15 @@ def flax_steps(settings, batch):
             seen = jnp.ones_like(image)
             return self.head(self.decoder(image, seen, places[1], states, mask)[0])
 
-    model, optimizer = Model(), optax.adamw(LEARNING_RATE)
+    return Model()
+
+
+def flax_steps(settings, batch):
+    import jax
+    import optax
+
+    model = flax_model(bart_config(settings["layers"]))
+    optimizer = optax.adamw(LEARNING_RATE)
 
     def loss(weights, batch):
         logits = model.apply(weights, *batch)

@@ -12,7 +12,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 # Keras has no public way to make a variable later than its layer, although it does so
 # itself for layers that are first called in a `StatelessScope`.
@@ -75,6 +74,6 @@ def set_value(variable: Any, read: Callable[[], np.ndarray]) -> None:
 
     def value(shape: Any, dtype: Any = None) -> Any:
         # A graph that is traced for shapes must not hold the checkpoint.
-        return read() if tf.executing_eagerly() else initializer(shape, dtype=dtype)
+        return initializer(shape, dtype=dtype) if in_stateless_scope() else read()
 
     variable._initializer = value

@@ -11,6 +11,12 @@ from keras_dalle.converters.deferred import (
 )
 
 
+class TracedDense(keras.layers.Dense):
+    """Keras finds its output's shape by tracing, where a Dense layer's has a rule."""
+
+    compute_output_shape = keras.layers.Layer.compute_output_shape
+
+
 class Counting(keras.initializers.Initializer):
     """Zeros; keeps count of how often they were asked for."""
 
@@ -24,7 +30,7 @@ class Counting(keras.initializers.Initializer):
 
 def _model(initializer="zeros"):
     inputs = keras.Input((2,))
-    hidden = keras.layers.Dense(3, kernel_initializer=initializer, name="first")(inputs)
+    hidden = TracedDense(3, kernel_initializer=initializer, name="first")(inputs)
     hidden = keras.layers.Dropout(0.5)(hidden)
     return keras.Model(inputs, keras.layers.Dense(1, name="second")(hidden))
 
@@ -93,8 +99,8 @@ def test_tracing_reads_nothing():
         raise AssertionError("read while tracing")
 
     model = _without_values(read)
-    outer = keras.Model(model.input, 2 * model(model.input))
-    assert outer.output_shape == (None, 1)
+    first = model.get_layer("first")
+    assert first(model.input).shape == (None, 3)
 
 
 def test_inner_block_leaves_the_values_to_the_outer_one():

@@ -4,6 +4,8 @@
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -45,14 +47,34 @@ def assert_as_exact_as(ours32, ours64, golden, name: str, scale=1.0, more32=()) 
         more32: further float32 results that are equal in exact arithmetic, so that
             the cost of float32 does not rest on a single rounding.
     """
+    assert np.shape(ours32) == golden.shape, name
+    error, tolerance = error_and_tolerance(ours32, ours64, golden, scale, more32)
+    assert error <= tolerance, f"{name}: error {error:.2e} > {tolerance:.2e}"
+
+
+def error_and_tolerance(ours32, ours64, golden, scale=1.0, more32=()):
+    """What `assert_as_exact_as` compares; arguments as there."""
     ours32, ours64, golden = (
         np.asarray(x, "float64") for x in (ours32, ours64, golden)
     )
-    assert ours32.shape == golden.shape, name
     own_error = max(_distance(x, ours64) for x in (ours32, *more32)) / scale
-    error = _distance(ours32, golden) / scale
-    tolerance = max(2e-5, 4 * own_error)
-    assert error <= tolerance, f"{name}: error {error:.2e} > {tolerance:.2e}"
+    return _distance(ours32, golden) / scale, max(2e-5, 4 * own_error)
+
+
+@contextmanager
+def neighbouring_weights(model, seed: int) -> Iterator[None]:
+    """Weights are off by half a unit of their last place in the block."""
+    rng = np.random.default_rng(seed)
+    weights = model.get_weights()
+    half_units = [rng.choice([-6e-8, 6e-8], weight.shape) for weight in weights]
+    model.set_weights(
+        [
+            (w * (1 + h)).astype(w.dtype)
+            for w, h in zip(weights, half_units, strict=True)
+        ]
+    )
+    yield
+    model.set_weights(weights)
 
 
 def _distance(a, b) -> float:

@@ -27,7 +27,13 @@ from keras_dalle.generation.conditioning import Prompts
 from keras_dalle.generation.decoding import generate_image_tokens
 from keras_dalle.generation.end_token import EndToken
 from keras_dalle.utils.files import read_json
-from tests.golden.golden_data import assert_as_exact_as, cases, check_found, load_npz
+from tests.golden.golden_data import (
+    assert_as_exact_as,
+    cases,
+    check_found,
+    load_npz,
+    neighbouring_weights,
+)
 
 ALL_CASES = cases("dallebart")
 CASES = [case for case in ALL_CASES if (case / "io.npz").is_file()]
@@ -216,18 +222,8 @@ def _with_neighbouring_weights(case, seed):
     In deep variants (swinv2_7layers) a CPU with AVX-512 happened to round so well that
     four times its error was less than the original's.
     """
-    rng = np.random.default_rng(seed)
-    weights = case.float32.get_weights()
-    half_units = [rng.choice([-6e-8, 6e-8], weight.shape) for weight in weights]
-    case.float32.set_weights(
-        [
-            (w * (1 + h)).astype(w.dtype)
-            for w, h in zip(weights, half_units, strict=True)
-        ]
-    )
-    gradients = _loss_and_gradients(case.float32, case)[1]
-    case.float32.set_weights(weights)
-    return gradients
+    with neighbouring_weights(case.float32, seed):
+        return _loss_and_gradients(case.float32, case)[1]
 
 
 def test_loss_and_gradients(case):
