@@ -65,7 +65,10 @@ COMMANDS = (
     (
         client,
         'keras-dalle client 127.0.0.1:8500 "red heart" -o out.png\n\n'
-        'keras-dalle client 127.0.0.1:8500 "red heart" "rocket" -o pictures/',
+        'keras-dalle client 127.0.0.1:8500 "red heart" "rocket" -o pictures/\n\n'
+        'keras-dalle client 127.0.0.1:8500 "cat face" --image photo.jpg '
+        "--keep-rows 50%\n\n"
+        'keras-dalle client 127.0.0.1:8500 "rocket" --stream --animation rocket.gif',
     ),
     (demo, 'keras-dalle demo "red heart" -o out/demo.png'),
     (presets, "keras-dalle presets"),

@@ -43,8 +43,9 @@ def run_demo(
     prompts = list(prompts or DEFAULT_PROMPTS)
     pictures = output_of(str(output), columns=min(COLUMNS, len(prompts)))
     with step(f"Loading the preset {preset}"):
-        from keras_dalle.commands.drawing import served_drawer_of
+        from keras_dalle.commands.drawing import drawer_of
         from keras_dalle.commands.prompt_files import entries_of, requests_of
+        from keras_dalle.commands.served_model import ServedModel
         from keras_dalle.prediction_service.client import PredictionClient
         from keras_dalle.saved_model.exporter import export_saved_model
 
@@ -57,9 +58,10 @@ def run_demo(
             with step("Starting the embedded server"):
                 target = stack.enter_context(served(base_path))
             client = stack.enter_context(PredictionClient(target))
-            parameters = {**client.defaults(), "seed": seed}
+            model = ServedModel(client)
+            parameters = {**model.generation_defaults, "seed": seed}
             requests = requests_of(entries_of(prompts), "", parameters)
-            write_pictures(requests, pictures, served_drawer_of(client), identity)
+            write_pictures(requests, pictures, drawer_of(model), identity)
     return pictures.path.absolute()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_dalle.commands.grids import decode_pngs, prompt_bytes
+from keras_dalle.commands.grids import prompt_bytes
 from keras_dalle.generation.parameters import PARAMETERS
 from keras_dalle.utils.fingerprints import fingerprint_of_pixels
 from keras_dalle.utils.picture_metadata import PictureRow
@@ -57,7 +57,7 @@ def drawer_of(task: Any) -> Draw:
     """A function from rows to their pictures, uint8 [N, H, W, 3], by one call.
 
     Args:
-        task: a `DalleBartTextToImage`.
+        task: a `DalleBartTextToImage`, or a `ServedModel`.
     """
 
     def draw(rows: Sequence[PictureRow]) -> np.ndarray:
@@ -84,24 +84,6 @@ def given_images(rows: Sequence[PictureRow]) -> dict[str, list[Sequence[int]]]:
     if not length:
         return {}
     return {"image": [row.known_tokens or [-1] * length for row in rows]}
-
-
-def served_drawer_of(client: Any) -> Draw:
-    """As `drawer_of`, by a server.
-
-    Args:
-        client: a `PredictionClient`.
-    """
-
-    def draw(rows: Sequence[PictureRow]) -> np.ndarray:
-        pngs = client.generate(
-            [prompt_bytes(row.prompt) for row in rows],
-            negative_prompts=[prompt_bytes(row.negative_prompt) for row in rows],
-            **columns_of(rows),
-        )
-        return decode_pngs(pngs)
-
-    return draw
 
 
 def columns_of(rows: Sequence[PictureRow]) -> dict[str, list[int | float]]:

@@ -1,4 +1,4 @@
-"""`keras-dalle generate --image`: pictures of which a part stays, or some of it.
+"""`--image` of `generate` and `client`: pictures of which a part stays, or some of it.
 
 The command line and the columns of a prompts file say the same, by the same names.
 """
@@ -112,7 +112,7 @@ def known_tokens_of(task: Any, default: GivenPicture) -> KnownTokens:
     """A function that reads given pictures, each once.
 
     Args:
-        task: a `DalleBartTextToImage`.
+        task: a `DalleBartTextToImage`, or a `ServedModel`.
         default: of the command line, where a row gives none.
 
     Raises:
@@ -147,26 +147,26 @@ def _read(
     task: Any, path: Path, given: GivenPicture
 ) -> "tuple[np.ndarray, np.ndarray]":
     """A picture's image tokens int [T], and bool [T] where mask or rows keep them."""
-    from keras_dalle.generation.given_images import given_tokens
+    from keras_dalle.generation.given_images import open_tokens
     from keras_dalle.utils.image_files import read_image
 
     image_HWC = read_image(path)
     mask_HW = _mask_of(given, image_HWC.shape[:2])
     tell_of_crop(path, *image_HWC.shape[:2])
-    known = {k: x[0] for k, x in given_tokens(task, image_HWC, mask_HW, 1).items()}
-    stays_T = known["known_mask"]
+    tokens_T = task.encode_images(image_HWC)
+    side = int(len(tokens_T) ** 0.5)
+    stays_T = ~open_tokens(mask_HW, side)
     is_masked = given.mask is not None or given.keep_rows is not None
     if is_masked and (stays_T.all() or not stays_T.any()):
         says = (
             f"--mask {given.mask}" if given.mask else f"--keep-rows {given.keep_rows}"
         )
         part = "nothing to draw in" if stays_T.all() else "nothing of"
-        side = int(len(stays_T) ** 0.5)
         raise ValueError(
             f"{says} leaves {part} {path}. A mask is white where to "
             f"draw; what is drawn are whole squares of a grid, {side}×{side} in all."
         )
-    return known["known_tokens"], stays_T
+    return tokens_T, stays_T
 
 
 def tell_of_crop(path: Path, height: int, width: int) -> None:

@@ -8,7 +8,17 @@ import typer
 INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
 
-Prompts = Annotated[list[str], typer.Argument(help="Texts to draw.")]
+Prompts = Annotated[list[str] | None, typer.Argument(help="Texts to draw.")]
+PromptsFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="Prompts to draw into a folder: text, one a line, or .csv or .jsonl with "
+        "the columns prompt, negative_prompt, name, image, mask, keep_rows, "
+        "keep_fraction and any parameter."
+    ),
+]
+NumImages = Annotated[int, typer.Option(min=1, help="Pictures a prompt.")]
+Labels = Annotated[bool, typer.Option(help="Write the prompts into a grid.")]
 Output = Annotated[
     Path, typer.Option("--output", "-o", help="Where to write the grid of pictures.")
 ]

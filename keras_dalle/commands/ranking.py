@@ -1,6 +1,6 @@
-"""`keras-dalle generate --best-of`: draw many pictures a prompt, show the best."""
+"""`--best-of` of `generate` and `client`: many pictures a prompt, the best shown."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,53 +41,73 @@ Clip = Annotated[
 ]
 
 
-def check_options(
-    best_of: int | None, keep: int, num_images: int, rank_by: RankBy, clip: str | None
-) -> None:
-    """Raises `ValueError` where the options do not go together."""
-    if (rank_by is RankBy.CLIP) != (clip is not None):
-        raise ValueError(
-            "`--rank-by clip` and `--clip PRESET` need each other. Received: "
-            f"--rank-by {rank_by}, --clip {clip}."
-        )
-    if best_of is None:
-        if keep != 1:
+@dataclass(frozen=True)
+class Best:
+    """How many pictures a prompt are drawn to choose among.
+
+    Attributes:
+        best_of: that many; `None` where nothing is chosen.
+        keep: how many are kept.
+        rank_by: who chooses.
+        clip: the preset, where that is CLIP.
+    """
+
+    best_of: int | None = None
+    keep: int = 1
+    rank_by: RankBy = DEFAULT
+    clip: str | None = None
+
+    def check(self, num_images: int) -> None:
+        """Raises `ValueError` where the options do not go together."""
+        if (self.rank_by is RankBy.CLIP) != (self.clip is not None):
             raise ValueError(
-                f"`--keep` goes with `--best-of`. Received: --keep {keep} alone."
+                "`--rank-by clip` and `--clip PRESET` need each other. Received: "
+                f"--rank-by {self.rank_by}, --clip {self.clip}."
             )
-        return
-    if keep > best_of:
-        raise ValueError(
-            f"`--keep` (={keep}) must be at most `--best-of` (={best_of})."
-        )
-    if num_images != 1:
-        raise ValueError(
-            "`--num-images` does not go with `--best-of`: `--keep` says how many "
-            f"pictures a prompt are shown. Received: --num-images {num_images}."
-        )
+        if self.best_of is None:
+            if self.keep != 1:
+                raise ValueError(
+                    "`--keep` goes with `--best-of`. Received: --keep "
+                    f"{self.keep} alone."
+                )
+            return
+        if self.keep > self.best_of:
+            raise ValueError(
+                f"`--keep` (={self.keep}) must be at most `--best-of` "
+                f"(={self.best_of})."
+            )
+        if num_images != 1:
+            raise ValueError(
+                "`--num-images` does not go with `--best-of`: `--keep` says how many "
+                f"pictures a prompt are shown. Received: --num-images {num_images}."
+            )
 
+    def load_ranker(self) -> Any:
+        """What `best_of` takes as its ranker."""
+        if self.rank_by is RankBy.CLIP:
+            with step(f"Loading {self.clip}"):
+                from keras_dalle.evaluation.clip_score import ClipRanker
 
-def load_ranker(rank_by: RankBy, clip: str | None) -> Any:
-    """What `best_of` takes as its ranker."""
-    if rank_by is RankBy.CLIP:
-        with step(f"Loading {clip}"):
-            from keras_dalle.evaluation.clip_score import ClipRanker
-
-            return ClipRanker.from_preset(str(clip))
-    return "log_likelihood" if rank_by is RankBy.LIKELIHOOD else str(rank_by)
+                return ClipRanker.from_preset(str(self.clip))
+        is_default = self.rank_by is RankBy.LIKELIHOOD
+        return "log_likelihood" if is_default else str(self.rank_by)
 
 
 def best_requests(
-    task: Any, requests: "list[Request]", best_of: int, keep: int, ranker: Any
+    task: Any, requests: "list[Request]", wanted: Best
 ) -> "list[Request]":
     """Each request's best pictures, best first, as requests with their seeds.
 
-    Prints the seeds and scores. The pictures are drawn again when they are written.
+    They are the requests themselves where nothing is chosen. Prints the seeds and
+    scores. The pictures are drawn again when they are written.
     """
+    if wanted.best_of is None:
+        return requests
     from keras_dalle.commands.drawing import given_images
     from keras_dalle.commands.grids import prompt_bytes
-    from keras_dalle.generation import ranking
+    from keras_dalle.generation.ranking import best_of
 
+    ranker = wanted.load_ranker()
     best = []
     for request in track(requests, "Ranking", console=console):
         if request.fault:
@@ -99,7 +119,7 @@ def best_requests(
             "negative_prompts": prompt_bytes(row.negative_prompt),
         }
         arguments = {**row.parameters, **given_images([row])}
-        ranked = ranking.best_of(task, inputs, best_of, keep, ranker, **arguments)
+        ranked = best_of(task, inputs, wanted.best_of, wanted.keep, ranker, **arguments)
         for seed, score in zip(ranked.seeds.tolist(), ranked.scores, strict=True):
             typer.echo(f"{row.prompt}, seed {seed}: {score:.4g}", err=True)
             chosen = replace(row, parameters={**row.parameters, "seed": seed})

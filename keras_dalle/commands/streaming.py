@@ -1,4 +1,4 @@
-"""`keras-dalle generate --stream` and `--animation`: pictures while they are drawn."""
+"""`--stream` and `--animation` of `generate` and `client`: pictures while drawn."""
 
 # N pictures, H height, W width
 
@@ -100,7 +100,7 @@ def write_streaming(
     Before they are whole the file says nothing of what they are drawn from.
 
     Args:
-        task: a `DalleBartTextToImage`.
+        task: a `DalleBartTextToImage`, or a `ServedModel`.
         requests: the pictures, as many as `generate_stream` draws.
         output: the file.
         preset: the model that draws.

@@ -130,22 +130,29 @@ class PredictionClient:
         target: The server's address, such as "127.0.0.1:8500".
         model_name: The model's name on the server.
         timeout: Seconds after which a call fails; None for never.
+        credentials: For a server with TLS, as `grpc.ssl_channel_credentials` makes
+            them; None for one without.
     """
 
     def __init__(
-        self, target: str, model_name: str = "dalle", timeout: float | None = None
+        self,
+        target: str,
+        model_name: str = "dalle",
+        timeout: float | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
     ):
         self._target = target
         self._model_name = model_name
         self._timeout = timeout
         # A client's own limit is 4 MB unless raised, and pictures soon pass it.
-        self._channel = grpc.insecure_channel(
-            target,
-            options=[
-                ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-            ],
-        )
+        limits = [
+            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ]
+        if credentials is None:
+            self._channel = grpc.insecure_channel(target, options=limits)
+        else:
+            self._channel = grpc.secure_channel(target, credentials, options=limits)
         self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(
             self._channel
         )
@@ -187,6 +194,8 @@ class PredictionClient:
         self,
         prompts: Sequence[Text],
         every: int | None = None,
+        *,
+        image_tokens: Sequence[Any] | None = None,
         **controls: Unpack[Controls],
     ) -> Iterator[list[bytes]]:
         """Draws as `generate`, and shows the pictures while they are drawn.
@@ -195,6 +204,8 @@ class PredictionClient:
             prompts: B texts.
             every: Image tokens from one picture to the next; the model's default is a
                 fourth of them.
+            image_tokens: B rows of the first tokens, where those are given. The first
+                pictures then have the first multiple of `every` that is more.
             **controls: See `Controls`.
 
         Yields:
@@ -203,12 +214,20 @@ class PredictionClient:
         columns = {"prompt": prompts, **self._controls(controls)}
         if every is None:
             every = int(self.defaults("decode_chunk")["max_new_tokens"])
-        columns |= {"max_new_tokens": every, "image_tokens_bytes": b""}
+        if every < 1:
+            raise ValueError(f"`every` (={every}) must be at least 1.")
+        given = [()] * len(prompts) if image_tokens is None else image_tokens
+        columns["image_tokens_bytes"] = pack_tokens(given)
+        num_tokens_B = np.array([len(tokens) for tokens in given], np.int64)
+        until = (num_tokens_B.max(initial=0) // every + 1) * every
         is_complete = not prompts
         while not is_complete:
+            columns["max_new_tokens"] = until - num_tokens_B
             chunk = self.predict("decode_chunk", len(prompts), columns)
             yield list(chunk["image_bytes"])
             columns["image_tokens_bytes"] = chunk["image_tokens_bytes"]
+            num_tokens_B = chunk["num_tokens"]
+            until += every
             is_complete = bool(chunk["is_complete"].all())
 
     def complete_image(
@@ -277,20 +296,30 @@ class PredictionClient:
         Returns:
             float32 [B], the natural logarithm of each picture's probability.
         """
-        columns: dict[str, Any]
-        if images is not None and image_tokens is None:
-            count = len(images)
-            columns = {"image_bytes": images, "image_tokens_bytes": b""}
-        elif image_tokens is not None and images is None:
-            count = len(image_tokens)
-            columns = {"image_tokens_bytes": pack_tokens(image_tokens)}
-            # A model without an encoder reads tokens alone.
-            if "image_bytes" in self.metadata()["score"].inputs:
-                columns["image_bytes"] = b""
-        else:
-            raise ValueError("Give one of `images` and `image_tokens`.")
-        columns["prompt"] = prompts
+        if (images is None) == (image_tokens is None):
+            received = "neither" if images is None else "both"
+            raise ValueError(
+                f"Give one of `images` and `image_tokens`. Received: {received}."
+            )
+        tokens = None if image_tokens is None else pack_tokens(image_tokens)
+        columns: dict[str, Any] = {
+            "prompt": prompts,
+            "image_tokens_bytes": b"" if tokens is None else tokens,
+        }
+        if self._reads_pictures():
+            columns["image_bytes"] = b"" if images is None else images
+        elif images is not None:
+            raise ValueError(
+                "`images` need a model whose VQGAN has an encoder. Received: a model "
+                "that reads tokens alone. Give `image_tokens`."
+            )
+        count = len(tokens or images or ())
         return self.predict("score", count, columns)["log_likelihood"]
+
+    def _reads_pictures(self) -> bool:
+        """Whether `score` takes files; a model without an encoder takes tokens."""
+        signature = self.metadata().get("score")
+        return signature is None or "image_bytes" in signature.inputs
 
     def predict(
         self, signature: str, rows: int, columns: Mapping[str, Any]

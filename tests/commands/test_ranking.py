@@ -6,8 +6,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from keras_dalle.cli import app
-from keras_dalle.commands import ranking
-from keras_dalle.commands.ranking import RankBy, load_ranker
+from keras_dalle.commands.ranking import Best, RankBy
 from keras_dalle.generation.ranking import DEFAULT_RANKER, best_of
 from keras_dalle.utils.picture_files import read_metadata
 from tests.tiny_clip import save_tiny_clip
@@ -42,7 +41,7 @@ def test_grid_of_the_best(folder, tmp_path, rank_by):
         ["red heart", "sun"],
         5,
         3,
-        load_ranker(rank_by, clip),
+        Best(5, 3, rank_by, clip).load_ranker(),
         seed=7,
         temperature=2.0,
     )
@@ -65,7 +64,7 @@ def test_the_best_are_named_and_can_be_made_again(folder, tmp_path):
 
 
 def test_the_default_is_that_of_python():
-    assert load_ranker(ranking.DEFAULT, None) == DEFAULT_RANKER
+    assert Best().load_ranker() == DEFAULT_RANKER
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import grpc
 import pytest
 from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
+from keras_dalle.prediction_service.client import PredictionClient
 from keras_dalle.prediction_service.config_files import read_files
 from keras_dalle.prediction_service.options import ServerOptions
 from keras_dalle.prediction_service.server import PredictionServer
@@ -65,6 +66,9 @@ def test_clients(server):
     )
     with grpc.secure_channel(address, known) as channel:
         assert states(channel) == [12]
+    with PredictionClient(address, "m", credentials=known) as client:
+        assert client.status() == {12: "AVAILABLE"}
+        assert client.generate(["red"])[0].startswith(b"\x89PNG")
     with grpc.secure_channel(address, anonymous) as channel:
         if is_mutual:
             with pytest.raises(grpc.RpcError, match="UNAVAILABLE"):
