@@ -17,12 +17,13 @@ from keras_dalle.commands import export, generate, preset_names
 from keras_dalle.generation.parameters import PARAMETERS, defaults_of
 from keras_dalle.models.dalle_bart.dalle_bart_text_to_image import DalleBartTextToImage
 from keras_dalle.prediction_service.client import Controls
+from keras_dalle.saved_model.exporter import XLA_FLAG, export_saved_model
 from keras_dalle.utils.picture_files import read_metadata
 from keras_dalle.utils.picture_metadata import PresetIdentity
 from tests.drawing_task import DrawingTask
 from tests.fonts import needs_font
 from tests.tiny_preset import tiny_task
-from tests.toy_task import export_toy
+from tests.toy_task import ToyTask, export_toy
 from training import train as training_script
 
 ANY_PORTS = ("--port", 0, "--rest_api_port", 0)
@@ -216,6 +217,14 @@ def test_export_counts_versions_and_checks(preset, tmp_path):
     assert "never overwritten" in message
 
 
+def test_export_says_what_the_server_needs(preset, tmp_path):
+    for options, is_told in (([], False), (["--jit"], True)):
+        result = run("export", preset, tmp_path, *options)
+        assert result.exit_code == 0, result.output
+        needed = f"The server must be started with {XLA_FLAG}"
+        assert (needed in result.stderr) == is_told
+
+
 def test_serve_and_client(served_target, tmp_path):
     path = tmp_path / "out.png"
     result = run("client", served_target, "red", "blue", "-o", path)
@@ -256,10 +265,13 @@ def test_serve_without_a_model(tmp_path):
     assert "No versions of servable" in refusal("serve", tmp_path, *ANY_PORTS)
 
 
-def test_serve_names_the_stock_server_and_stops_on_a_signal(base_path):
+@pytest.mark.parametrize("given", [[], [XLA_FLAG]])
+def test_serve_names_the_stock_server_and_stops_on_a_signal(tmp_path, given):
+    base_path = tmp_path
+    export_saved_model(ToyTask(), base_path, jit=True)
     process = subprocess.Popen(
         [sys.executable, "-m", "keras_dalle.cli", "serve", str(base_path)]
-        + ["--port", "0", "--rest_api_port", "0", "--model_name", "m"],
+        + ["--port", "0", "--rest_api_port", "0", "--model_name", "m", *given],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -272,6 +284,8 @@ def test_serve_names_the_stock_server_and_stops_on_a_signal(base_path):
     assert stock.split()[0] == "tensorflow_model_server"
     flags = ("--model_name=m", f"--model_base_path={base_path}", "--port=")
     assert all(f" {flag}" in stock for flag in flags)
+    # What the model itself needs, by its card, once.
+    assert stock.count(XLA_FLAG) == 1
 
 
 def test_serve_refuses_bad_flags_before_it_imports_tensorflow(tmp_path):

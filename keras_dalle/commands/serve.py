@@ -58,9 +58,11 @@ def serve(
     running = dataclasses.replace(
         options, port=server.port, rest_api_port=server.rest_api_port
     )
+    given = context.meta[STOCK_ONLY]
+    needed = [flag for flag in server.needed_flags() if flag not in given]
     console.print(
         "This embedded server is for one machine. In production run the stock one:\n"
-        f"  {_stock_command(running, context.meta[STOCK_ONLY])}",
+        f"  {_stock_command(running, given + needed)}",
         soft_wrap=True,
         markup=False,
     )
@@ -96,7 +98,12 @@ def _options(directory: Path | None, flags: dict[str, Any]) -> ServerOptions:
 
 
 def _stock_command(options: ServerOptions, stock_only: list[str]) -> str:
-    """The stock server's command for the same: what is not its default."""
+    """The stock server's command for the same: what is not its default.
+
+    Args:
+        options: of the server that runs.
+        stock_only: flags that this one has no use for, as `--name=value`.
+    """
     words = ["tensorflow_model_server", *stock_only]
     for field in FIELDS:
         value = getattr(options, field.name)

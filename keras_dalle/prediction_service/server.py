@@ -39,6 +39,7 @@ from keras_dalle.prediction_service.running_calls import RunningCalls
 from keras_dalle.prediction_service.servables import Session
 from keras_dalle.prediction_service.session import SavedModelSession
 from keras_dalle.prediction_service.session_config import session_config
+from keras_dalle.saved_model.card_file import needed_server_flags
 
 MAX_MESSAGE_BYTES = 2**31 - 1
 # Calls that wait for a thread; what goes beyond is refused with RESOURCE_EXHAUSTED.
@@ -153,6 +154,17 @@ class PredictionServer:
             ]
             for model in self._models.model_config_list.config
         }
+
+    def needed_flags(self) -> list[str]:
+        """What the stock server must be given to run these versions: `--name=value`."""
+        flags = {
+            flag: None
+            for model in self._models.model_config_list.config
+            for state in self._manager.states(model.name).values()
+            if state.servable is not None
+            for flag in needed_server_flags(state.path)
+        }
+        return list(flags)
 
     def _loader(self, batching: BatchingOptions | None) -> VersionLoader:
         options = self._options

@@ -11,10 +11,10 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
 import keras_dalle
+from keras_dalle.saved_model.card_file import CARD_JSON_FILE
 from keras_dalle.saved_model.graph import read_meta_graph, signatures_of
 
 CARD_FILE = Path("assets.extra") / "MODEL_CARD.md"
-CARD_JSON_FILE = Path("assets.extra") / "model_card.json"
 
 
 def model_card(

@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
 import keras_dalle
-from keras_dalle.saved_model.model_card import CARD_FILE, CARD_JSON_FILE
+from keras_dalle.saved_model.card_file import CARD_JSON_FILE, needed_server_flags
+from keras_dalle.saved_model.model_card import CARD_FILE
 
 # As in conftest.py.
 PRESET = {"name": "tiny", "sha256": None, "license": "Apache-2.0 | other"}
@@ -31,6 +33,15 @@ def test_parameters_are_those_in_the_variables(card, exported):
         if name.startswith("weights/")
     ]
     assert card["parameters"] == {"float32": sum(sizes)}
+
+
+def test_all_signatures_share_one_copy_of_the_weights(task, exported):
+    """By size: the variables have the weights of the model once, and no more."""
+    weights = [*task.backbone.weights, *task.vqgan.weights]
+    wanted = sum(4 * np.prod(weight.shape) for weight in weights)
+    files = (exported / "variables").glob("variables.data-*")
+    written = sum(file.stat().st_size for file in files)
+    assert wanted <= written < wanted + 10_000
 
 
 def test_signatures_have_shapes_and_defaults(card):
@@ -62,3 +73,22 @@ def test_markdown_says_the_same(card, exported):
     assert "Batch sizes of the warm-up requests: 1, 4." in text
     for name in card["signatures"]:
         assert f"## Signature `{name}`" in text
+
+
+@pytest.mark.parametrize(
+    "content, flags",
+    [
+        (None, []),
+        ("{", []),
+        ("[]", []),
+        ("{}", []),
+        ('{"server_flags": 3}', []),
+        ('{"server_flags": "--all"}', []),
+        ('{"server_flags": ["--a=1", 3, "rm"]}', ["--a=1"]),
+    ],
+)
+def test_flags_are_read_of_any_card(tmp_path, content, flags):
+    if content is not None:
+        (tmp_path / CARD_JSON_FILE).parent.mkdir()
+        (tmp_path / CARD_JSON_FILE).write_text(content)
+    assert needed_server_flags(tmp_path) == flags
