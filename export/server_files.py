@@ -1,6 +1,7 @@
 """What all deployments share: a checked export, server files and server flags."""
 
 import functools
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,9 +40,11 @@ def export_preset(
 
 def models_text(name: str, base_path: Path | str) -> str:
     """A ModelServerConfig of one model; its latest version is served."""
+    # Text protos escape as JSON does.
+    path = json.dumps(str(base_path), ensure_ascii=False)
     return (
         "model_config_list {\n"
-        f'  config {{ name: "{name}" base_path: "{base_path}" '
+        f'  config {{ name: "{name}" base_path: {path} '
         'model_platform: "tensorflow" }\n'
         "}\n"
     )

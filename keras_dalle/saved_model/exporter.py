@@ -14,7 +14,7 @@ from keras_dalle.models.dalle_bart.with_weights import with_weights
 from keras_dalle.saved_model.model_card import model_card, write_model_card
 from keras_dalle.saved_model.signatures import ServingModule
 from keras_dalle.saved_model.staging import staged_folder
-from keras_dalle.saved_model.versions import list_versions
+from keras_dalle.saved_model.versions import MAX_VERSION, list_versions
 from keras_dalle.saved_model.warmup import (
     DEFAULT_BATCH_SIZES,
     check_batch_sizes,
@@ -65,7 +65,7 @@ def export_saved_model(
 
     Raises:
         FileExistsError: `version` is there already.
-        ValueError: A number is out of its range.
+        ValueError: A number is out of its range, or the check finds a fault.
     """
     check_batch_sizes(warmup_batch_sizes)
     if weights is not None:
@@ -104,9 +104,11 @@ def _steps(jit: bool) -> contextlib.AbstractContextManager:
 def _choose_version(directory: Path, version: int | None) -> int:
     present = list_versions(directory)
     if version is None:
-        return max(present, default=0) + 1
-    if version < 0:
-        raise ValueError(f"`version` must be at least 0. Received: {version}")
+        version = max(present, default=0) + 1
+    if not 0 <= version <= MAX_VERSION:
+        raise ValueError(
+            f"`version` must be from 0 to {MAX_VERSION}, an int64. Received: {version}"
+        )
     if version in present:
         raise FileExistsError(
             f"A version is never overwritten, and {present[version]} exists. Choose "

@@ -22,6 +22,9 @@ def staged_folder(target: Path) -> Iterator[Path]:
 
     Args:
         target: The folder's path afterwards; its parent exists.
+
+    Raises:
+        FileExistsError: At the end of the block `target` is there already.
     """
     for abandoned in target.parent.glob(f"{PREFIX}*"):
         _remove_if_abandoned(abandoned)
@@ -29,10 +32,22 @@ def staged_folder(target: Path) -> Iterator[Path]:
     try:
         # One folder deeper: mkdtemp's own is closed to other users.
         yield staging / target.name
-        (staging / target.name).rename(target)
+        _publish(staging / target.name, target)
     finally:
         shutil.rmtree(staging)
         os.close(lock)
+
+
+def _publish(path: Path, target: Path) -> None:
+    try:
+        path.rename(target)
+    except OSError as error:
+        if not target.exists():
+            raise
+        raise FileExistsError(
+            f"A version is never overwritten, and {target} appeared meanwhile, by "
+            "another export. Export again for the next free version."
+        ) from error
 
 
 def _locked_folder(directory: Path) -> tuple[Path, int]:

@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+# A server reads a folder's name as an int64, and takes a larger one for no version.
+MAX_VERSION = 2**63 - 1
+
 
 def parse_version(name: str) -> int | None:
     """The version a folder name stands for (`00000123` is 123), None for others."""
-    return int(name) if name.isascii() and name.isdecimal() else None
+    version = int(name) if name.isascii() and name.isdecimal() else None
+    return None if version is None or version > MAX_VERSION else version
 
 
 def list_versions(base_path: str | Path) -> dict[int, Path]:

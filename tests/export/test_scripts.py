@@ -12,6 +12,7 @@ import sys
 
 import pytest
 import yaml
+from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from export import kserve, server_files, stock_server, vertex_ai
 from keras_dalle.commands import preset_names
@@ -96,6 +97,15 @@ def test_stock_command_serves_what_was_exported(run, tmp_path):
         assert server.states("toy") == {1: "AVAILABLE"}
         check_predicts(server, "/v1/models/toy:predict")
         assert "request_count" in server.text(server_files.METRICS_PATH)
+
+
+def test_any_folder_can_be_named(tmp_path):
+    folder = tmp_path / """a "b" \\ 'c' ü"""
+    folder.mkdir()
+    stock_server.write_files(folder, "toy", [1])
+    config = read_text_proto(folder / server_files.MODELS_FILE, ModelServerConfig)
+    (model,) = config.model_config_list.config
+    assert model.base_path == str(folder / "models" / "toy")
 
 
 def test_docker_command_has_the_same_flags_and_sees_the_files(tmp_path):

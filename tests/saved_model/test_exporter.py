@@ -38,9 +38,26 @@ def test_zero_padded_folder_is_the_same_version(tmp_path):
     assert export_toy(tmp_path).name == "6"
 
 
-def test_negative_version_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="Received: -1"):
-        export_toy(tmp_path, version=-1)
+@pytest.mark.parametrize("version", [-1, 2**63])
+def test_a_version_that_no_server_reads_is_refused(tmp_path, version):
+    with pytest.raises(ValueError, match=f"an int64. Received: {version}"):
+        export_toy(tmp_path, version=version)
+
+
+def test_after_the_last_version_there_is_no_next(tmp_path):
+    (tmp_path / str(2**63 - 1)).mkdir()
+    with pytest.raises(ValueError, match=f"an int64. Received: {2**63}"):
+        export_toy(tmp_path)
+
+
+def test_a_version_that_appears_meanwhile_is_left_as_it_is(tmp_path):
+    def export_another(path, module):
+        (tmp_path / "1").mkdir()
+        (tmp_path / "1" / "saved_model.pb").touch()
+
+    with pytest.raises(FileExistsError, match="never overwritten, and .*1 appeared"):
+        export_saved_model(ToyTask(), tmp_path, check=export_another)
+    assert [file.name for file in tmp_path.rglob("*")] == ["1", "saved_model.pb"]
 
 
 def test_folder_appears_whole_after_its_check(tmp_path):
@@ -134,7 +151,8 @@ def test_config_rides_along(tmp_path):
 
 
 def test_versions_are_integers_only(tmp_path):
-    for name in ("2", "00000010", ".export-x", "1.5", "-3", "latest", "٣"):
+    too_large = str(2**63)
+    for name in ("2", "00000010", ".export-x", "1.5", "-3", "latest", "٣", too_large):
         (tmp_path / name).mkdir()
     (tmp_path / "99").write_text("a file")
     assert {v: p.name for v, p in versions.list_versions(tmp_path).items()} == {
