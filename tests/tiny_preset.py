@@ -1,6 +1,7 @@
 """A whole but untrained model of a few thousand weights, as a preset's folder."""
 
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -15,7 +16,7 @@ from keras_dalle.models.vqgan.vqgan_backbone import VQGANBackbone
 TOKENIZER_DIRECTORY = Path(__file__).parent / "data" / "golden" / "text" / "tokenizer"
 
 
-def tiny_task() -> DalleBartTextToImage:
+def tiny_task(**vqgan_options: Any) -> DalleBartTextToImage:
     """Draws 8×8 pixels from 16 tokens of 32 codes."""
     keras.utils.set_random_seed(0)
     tokenizer = DalleBartTokenizer.from_files(TOKENIZER_DIRECTORY)
@@ -28,6 +29,7 @@ def tiny_task() -> DalleBartTextToImage:
         latent_channels=32,
         embedding_dim=4,
         codebook_size=32,
+        **vqgan_options,
     )
     backbone = DalleBartBackbone(
         vocabulary_size=tokenizer.vocabulary_size(),

@@ -2,6 +2,7 @@
 
 import http.client
 import shutil
+import socket
 
 import grpc
 import numpy as np
@@ -85,11 +86,17 @@ def test_a_socket_beside_the_port(serve, folder, tmp_path):
 
 
 def test_arguments_for_grpc(serve, folder):
-    limit = "grpc.max_receive_message_length=1000,grpc.primary_user_agent=a"
+    """A limit of 7 MB in place of 2 GB; above it gRPC's own text, as of any server."""
+    limit = "grpc.max_receive_message_length=7000000,grpc.primary_user_agent=a"
     server = serve(folder / "half", grpc_channel_arguments=limit)
-    assert server.y_of([2.0], "m") == [3.0]
-    large = predict_request("m", x=[1.0] * 1000)
-    assert refusal(server.prediction.Predict, large)[0] == "RESOURCE_EXHAUSTED"
+    response = server.prediction.Predict(
+        predict_request("m", x=np.ones(1_600_000, "f"))
+    )
+    assert set(response.outputs["y"].float_val) == {2.5}
+    large = predict_request("m", x=np.ones(1_800_000, "f"))
+    code, text = refusal(server.prediction.Predict, large)
+    assert code == "RESOURCE_EXHAUSTED"
+    assert "eceived message larger than max (7200" in text and "vs. 7000000)" in text
 
 
 def test_calls_at_once_and_those_that_wait(serve, folder, monkeypatch):
@@ -150,6 +157,38 @@ def test_metrics_are_where_the_file_says(serve, folder, tmp_path):
     assert ask(server, "GET", path)[0] == 404
     status, _, page = ask(server, "GET", "/metrics")
     assert status == 200 and b":tensorflow:serving:request_count" in page
+
+
+def test_metrics_of_batches(serve, folder, tmp_path):
+    file = tmp_path / "monitoring.config"
+    file.write_text("prometheus_config { enable: true }")
+    flags = {"rest_api_port": 0, "monitoring_config_file": file}
+    server = serve(folder / "half", enable_batching=True, **flags)
+    assert server.y_of([2.0], "m") == [3.0]
+    page = server.text("/monitoring/prometheus/metrics")
+    prefix = ":tensorflow:serving:batching_session:"
+    for line in (
+        f"# TYPE {prefix}queuing_latency histogram",
+        f'{prefix}queuing_latency_count{{thread_pool_name="',
+        f"# TYPE {prefix}processed_batch_size histogram",
+        f"{prefix}processed_batch_size_count",
+        f"# TYPE {prefix}wrapped_run_count counter",
+    ):
+        assert f"\n{line}" in page, line
+
+
+def test_it_listens_on_loopback_alone(serve, folder):
+    """At no other address of this machine, such as the second one of loopback."""
+    server = serve(folder / "half", rest_api_port=0)
+    for address in (server.grpc_address, server.rest_address):
+        port = int(address.rpartition(":")[2])
+        socket.create_connection(("127.0.0.1", port), PATIENCE_S).close()
+        with pytest.raises(OSError):
+            socket.create_connection(("127.0.0.2", port), PATIENCE_S)
+    everywhere = serve(folder / "half", rest_api_port=0, host="0.0.0.0")
+    for address in (everywhere.grpc_address, everywhere.rest_address):
+        port = int(address.rpartition(":")[2])
+        socket.create_connection(("127.0.0.2", port), PATIENCE_S).close()
 
 
 def test_health_can_be_left_out(serve, folder):

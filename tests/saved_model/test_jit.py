@@ -11,12 +11,16 @@ import pytest
 
 from keras_dalle.commands.grids import decode_pngs
 from keras_dalle.generation.compiled_steps import compiled_steps
+from keras_dalle.models.dalle_bart.with_weights import with_weights
 from keras_dalle.prediction_service.client import PredictionClient
 from keras_dalle.prediction_service.server import PredictionServer
+from keras_dalle.prediction_service.session import SavedModelSession
+from keras_dalle.saved_model.card_file import CARD_JSON_FILE
 from keras_dalle.saved_model.exporter import XLA_FLAG, export_saved_model
 from keras_dalle.saved_model.graph import read_meta_graph
 from keras_dalle.saved_model.graph_rules import find_faults, jit_functions
-from keras_dalle.saved_model.model_card import CARD_FILE, CARD_JSON_FILE
+from keras_dalle.saved_model.model_card import CARD_FILE
+from tests.saved_model.signature_calls import SignatureCalls
 from tests.tiny_preset import tiny_task
 
 PROMPTS = ["red heart", "sun", ""]
@@ -58,6 +62,26 @@ def test_server_draws_what_the_model_in_memory_draws_without_xla(task, exported)
     difference = np.abs(np.array(served, int) - expected)
     assert difference.max() <= 1
     assert np.mean(difference) < 0.01
+
+
+@pytest.mark.parametrize("weights", ["bfloat16", "int8"])
+def test_narrow_weights_are_compiled_too(task, weights, tmp_path):
+    path = export_saved_model(
+        task, tmp_path, jit=True, weights=weights, warmup_batch_sizes=[]
+    )
+    graph_def = read_meta_graph(path).graph_def
+    assert jit_functions(graph_def)
+    assert find_faults(graph_def, allow_jit=True) == []
+    session = SavedModelSession(path)
+    seeds = np.array([5, 6, 7])
+    prompts = [prompt.encode() for prompt in PROMPTS]
+    served = SignatureCalls(session)("generate", prompt=prompts, seed=seeds)
+    session.close()
+    narrow = with_weights(task, weights)
+    expected = narrow.generate(PROMPTS, seed=seeds, return_tokens=True)
+    np.testing.assert_array_equal(served["image_tokens"], expected["image_tokens"])
+    difference = served["image"].astype(int) - expected["images"]
+    assert np.abs(difference).max() <= 1
 
 
 def test_block_ends():

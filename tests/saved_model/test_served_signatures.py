@@ -100,6 +100,18 @@ def test_faulty_rows_of_other_callers_change_nothing(client, signature):
             assert answer == alone
 
 
+@pytest.mark.parametrize("signature", GOOD_ROWS)
+def test_one_row_may_leave_out_what_has_a_default(client, signature):
+    defaults = defaults_of(client, signature)
+    row = {**defaults, **GOOD_ROWS[signature]}
+    short = {
+        name: value
+        for name, value in row.items()
+        if name not in defaults or value != defaults[name]
+    }
+    assert answer_of(client, signature, short) == answer_of(client, signature, row)
+
+
 # === REST ===
 
 

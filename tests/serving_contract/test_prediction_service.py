@@ -9,6 +9,7 @@ from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     inference_pb2,
     predict_pb2,
+    prediction_service_pb2_grpc,
     regression_pb2,
 )
 
@@ -64,6 +65,18 @@ def test_messages_beyond_the_usual_limit(server):
     text = b"x" * 6_000_000
     response = server.prediction.Predict(predict_request("echo", text=[text]))
     assert response.outputs["text"].string_val[0] == text
+
+
+def test_a_client_has_a_limit_of_its_own(server):
+    """The server takes and sends as much; 4 MB is what a client reads unless told."""
+    request = predict_request("echo", text=[b"x" * 6_000_000])
+    with grpc.insecure_channel(server.grpc_address) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        code, text = refusal(stub.Predict, request)
+        assert code == "RESOURCE_EXHAUSTED"
+        assert "eceived message larger than max (" in text and "vs. 4194304)" in text
+        request.output_filter.append("number")
+        assert list(stub.Predict(request).outputs["number"].int64_val) == [7]
 
 
 def test_classify(server):

@@ -86,6 +86,18 @@ def test_strings_and_base64(server):
     connection.close()
 
 
+def test_bodies_of_megabytes(server):
+    """6 MB as text, and as the 8 MB that base64 makes of them."""
+    text = "x" * 6_000_000
+    encoded = base64.b64encode(text.encode()).decode()
+    for sent in (text, {"b64": encoded}):
+        body = {"inputs": {"text": [sent], "number": [1]}}
+        status, content = server.rest(ECHO, body)
+        assert status == 200
+        assert content["outputs"]["text"] == [text]
+        assert content["outputs"]["text_bytes"] == [{"b64": encoded}]
+
+
 def test_classify_and_regress(server):
     body = {"signature_name": "classify_x_to_y", "examples": [{"x": 2.0}]}
     answer = server.rest("/v1/models/half_plus_two:classify", body)
