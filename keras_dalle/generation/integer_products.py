@@ -10,34 +10,35 @@ import tensorflow as tf
 from keras_dalle.layers.narrow_weights import OFFSET, portable_integer_product
 
 
-def integer_product(kernel_NK: tf.Tensor, states_KM: tf.Tensor) -> tf.Tensor:
-    """`(kernel - 128) @ states`, int32 `[N, M]`: by oneDNN where it is exact here."""
+def integer_product(states_MK: tf.Tensor, kernel_NK: tf.Tensor) -> tf.Tensor:
+    """As `portable_integer_product`: by oneDNN where it is exact here."""
     if is_onednn_exact():
-        return onednn_product(kernel_NK, states_KM)
-    return portable_integer_product(kernel_NK, states_KM)
+        return onednn_product(states_MK, kernel_NK)
+    return portable_integer_product(states_MK, kernel_NK)
 
 
-def onednn_product(kernel_NK: tf.Tensor, states_KM: tf.Tensor) -> tf.Tensor:
+def onednn_product(states_MK: tf.Tensor, kernel_NK: tf.Tensor) -> tf.Tensor:
     """The same by an operation that there is in oneDNN alone.
 
     TensorFlow and TF Serving use oneDNN by themselves where a CPU has AVX-512, and
     elsewhere with `TF_ENABLE_ONEDNN_OPTS=1`.
     """
-    # Once for a whole column of the product, not for each of its numbers.
-    offset_M = -OFFSET * tf.reduce_sum(tf.cast(states_KM, tf.int32), axis=0)
-    # The largest values that the types hold: products are not scaled then.
-    product = tf.raw_ops.QuantizedMatMulWithBias(
+    # The largest values that the types hold: products are not scaled then. A bias of
+    # integers would be, in an operation of its own.
+    product_NM = tf.raw_ops.QuantizedMatMulWithBiasAndDequantize(
         a=tf.bitcast(kernel_NK, tf.quint8),
-        b=tf.bitcast(states_KM, tf.qint8),
-        bias=tf.bitcast(offset_M, tf.qint32),
+        b=tf.bitcast(tf.cast(tf.transpose(states_MK), tf.int8), tf.qint8),
+        bias=-OFFSET * tf.reduce_sum(states_MK, axis=1),
         min_a=0.0,
         max_a=255.0,
         min_b=-127.0,
         max_b=127.0,
-        Toutput=tf.qint32,
+        min_freezed_output=0.0,
+        max_freezed_output=1.0,
+        Toutput=tf.float32,
         input_quant_mode="SCALED",
-    )[0]
-    return tf.bitcast(product, tf.int32)
+    )
+    return tf.transpose(product_NM)
 
 
 @functools.cache
@@ -46,11 +47,11 @@ def is_onednn_exact() -> bool:
 
     Without AVX-512's or AVX's VNNI, sums of two products may saturate at 16 bits.
     """
+    states_MK = np.full((16, 64), 127, np.float32)
     kernel_NK = np.full((16, 64), 255, np.uint8)
-    states_KM = np.full((64, 16), 127, np.int8)
     with tf.init_scope():
         try:
-            product_NM = onednn_product(tf.constant(kernel_NK), tf.constant(states_KM))
+            product_MN = onednn_product(tf.constant(states_MK), tf.constant(kernel_NK))
         except tf.errors.OpError:
             return False
-        return bool((product_NM.numpy() == 64 * 127 * 127).all())
+        return bool((product_MN.numpy() == 64 * 127 * 127).all())

@@ -78,6 +78,7 @@ def test_int8_product_is_of_exact_integers():
     assert np.abs(q_MK).max(axis=1).tolist() == [127] * 4
     assert np.abs(integers_KN).max(axis=0).tolist() == [127] * 48
     expected_MN = (q_MK.astype("int64") @ integers_KN).astype("float32")
+    assert (q_MK == np.round(q_MK)).all()
     np.testing.assert_array_equal(narrow(x_MK), expected_MN * step_M1 * step_N)
 
 
@@ -98,14 +99,15 @@ def test_rows_are_the_same_bits_in_any_height(weights, shape):
 
 
 @pytest.mark.skipif(not is_onednn_exact(), reason="oneDNN is off, or lacks VNNI here")
-def test_onednn_multiplies_to_the_same_integers():
+@pytest.mark.parametrize("input_dim", [80, 2730])
+def test_both_integer_products_give_the_same_numbers(input_dim):
     for m in (1, 16, 24):
-        kernel_NK = rng().integers(0, 256, (96, 80), "uint8")
-        states_KM = rng().integers(-127, 128, (80, m), "int8")
-        expected_NM = (kernel_NK.astype("int64") - 128) @ states_KM
-        arguments = [ops.convert_to_tensor(x) for x in (kernel_NK, states_KM)]
-        np.testing.assert_array_equal(onednn_product(*arguments), expected_NM)
-        np.testing.assert_array_equal(portable_integer_product(*arguments), expected_NM)
+        states_MK = rng().integers(-127, 128, (m, input_dim)).astype("float32")
+        kernel_NK = rng().integers(0, 256, (96, input_dim), "uint8")
+        expected_MN = states_MK @ (kernel_NK.astype("float64") - 128).T
+        arguments = [ops.convert_to_tensor(x) for x in (states_MK, kernel_NK)]
+        np.testing.assert_array_equal(onednn_product(*arguments), expected_MN)
+        np.testing.assert_array_equal(portable_integer_product(*arguments), expected_MN)
 
 
 @pytest.mark.parametrize("use_bias", [False, True])
