@@ -17,7 +17,7 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from keras_dalle.generation.integer_products import integer_product
+from keras_dalle.generation.integer_products import integer_product_of_few_rows
 from keras_dalle.layers.narrow_weights import NarrowWeights, integer_products_by
 from keras_dalle.layers.row_stable import Dense
 
@@ -98,7 +98,7 @@ def microseconds(way, shape, num_rows):
 
     @tf.function(autograph=False)
     def chain(x_MK):
-        with integer_products_by(integer_product):
+        with integer_products_by(integer_product_of_few_rows):
             for product in products:
                 x_MK += 1e-30 * tf.cast(product(x_MK)[:1, :1], tf.float32)
         return x_MK[0, 0]

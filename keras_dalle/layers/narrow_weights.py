@@ -90,18 +90,19 @@ def policy_of_logits(dtype):
 IntegerProduct = Callable[..., object]
 
 
-def portable_integer_product(states_MK, kernel_NK):
-    """Whole numbers times `transpose(kernel - 128)`, on any backend.
+def portable_integer_product(states_MK, step_M1, kernel_NK):
+    """`step * (states @ transpose(kernel - 128))`, on any backend.
 
     Args:
         states_MK: float32, whole numbers from -127 to 127.
+        step_M1: float32.
         kernel_NK: uint8.
 
     Returns:
-        Float32 `[M, N]`, exact below 2^24.
+        Float32 `[M, N]`; the sums are exact below 2^24.
     """
     kernel_NK = ops.cast(kernel_NK, "float32") - float(OFFSET)
-    return ops.matmul(states_MK, ops.transpose(kernel_NK))
+    return step_M1 * ops.matmul(states_MK, ops.transpose(kernel_NK))
 
 
 _integer_product: ContextVar[IntegerProduct] = ContextVar(
@@ -290,11 +291,10 @@ class Int8Kernel(NarrowKernel):
         )
 
     def multiply(self, x_MK):
-        x_MK, step_M1 = quantized_rows(x_MK)
-        y_MN = _integer_product.get()(x_MK, self.variable.value)
+        y_MN = _integer_product.get()(*quantized_rows(x_MK), self.variable.value)
         if self.padding:
             y_MN = y_MN[:, : self.shape[1]]
-        return ops.cast(y_MN * step_M1 * self.step, self.compute_dtype)
+        return ops.cast(y_MN * self.step, self.compute_dtype)
 
     def parts(self):
         return [(self.variable, self._integers), (self.step, self._steps)]
