@@ -17,6 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import keras
 import ml_dtypes
@@ -87,7 +88,7 @@ def policy_of_logits(dtype):
 
 # === Integer products ===
 
-IntegerProduct = Callable[..., object]
+IntegerProduct = Callable[..., Any]
 
 
 def portable_integer_product(states_MK, step_M1, kernel_NK):
