@@ -14,7 +14,7 @@ from contextvars import ContextVar
 import tensorflow as tf
 
 from keras_dalle.generation.cache import write_in_place
-from keras_dalle.generation.integer_products import integer_product
+from keras_dalle.generation.integer_products import integer_product_of_few_rows
 from keras_dalle.layers.narrow_weights import integer_products_by
 
 _is_on: ContextVar[bool] = ContextVar("compiled_steps", default=False)
@@ -42,5 +42,5 @@ def decode_step_of(backbone) -> Callable:
 
 
 def _step(backbone, *arguments):
-    with integer_products_by(integer_product):
+    with integer_products_by(integer_product_of_few_rows):
         return backbone.decode_step(*arguments, write=write_in_place)

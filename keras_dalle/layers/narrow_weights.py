@@ -1,12 +1,13 @@
 """Weights in fewer bits, for generation: kernels in bfloat16 or int8.
 
 What is computed with stays float32: norms, softmax, residuals and logits. Kernels are
-stored transposed. In `kernel @ states` the kernel is the left operand, which oneDNN
-reads as it lies; as the right one it is rearranged at every product, which takes the
-time that its narrowness saves (`python -m benchmarks.narrow_products`).
+stored transposed, as they are multiplied with fastest
+(`python -m benchmarks.narrow_products`): those of bfloat16 as a transposed right
+operand, so that nothing else is transposed; those of int8 as the left one, which oneDNN
+reads as it lies.
 
 Rows need no stable heights here: int8 products are sums of integers, and of bfloat16
-ones each column was the same bits in matrices of 1 to 6144 columns.
+ones each row was the same bits in matrices of 1 to 640 rows.
 """
 
 # M rows, K input width, N output width
@@ -16,6 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import keras
 import ml_dtypes
@@ -86,13 +88,22 @@ def policy_of_logits(dtype):
 
 # === Integer products ===
 
-IntegerProduct = Callable[..., object]
+IntegerProduct = Callable[..., Any]
 
 
-def portable_integer_product(kernel_NK, states_KM):
-    """`(kernel - 128) @ states` of uint8 and int8, int32 `[N, M]`, on any backend."""
-    kernel_NK = ops.cast(kernel_NK, "int32") - OFFSET
-    return ops.matmul(kernel_NK, ops.cast(states_KM, "int32"))
+def portable_integer_product(states_MK, step_M1, kernel_NK):
+    """`step * (states @ transpose(kernel - 128))`, on any backend.
+
+    Args:
+        states_MK: float32, whole numbers from -127 to 127.
+        step_M1: float32.
+        kernel_NK: uint8.
+
+    Returns:
+        Float32 `[M, N]`; the sums are exact below 2^24.
+    """
+    kernel_NK = ops.cast(kernel_NK, "float32") - float(OFFSET)
+    return step_M1 * ops.matmul(states_MK, ops.transpose(kernel_NK))
 
 
 _integer_product: ContextVar[IntegerProduct] = ContextVar(
@@ -105,7 +116,7 @@ def integer_products_by(product: IntegerProduct) -> Iterator[None]:
     """Lets int8 kernels multiply by `product` in the block.
 
     Args:
-        product: as `portable_integer_product`, and with the same integers as result.
+        product: as `portable_integer_product`, and with the same numbers as result.
     """
     token = _integer_product.set(product)
     try:
@@ -115,13 +126,16 @@ def integer_products_by(product: IntegerProduct) -> Iterator[None]:
 
 
 def quantized_rows(x_MK):
-    """Each row in steps of 1/127 of its largest entry: int8 `[M, K]`, steps `[M, 1]`.
+    """Each row in steps of 1/127 of its largest entry.
 
     A row's result depends on the row alone.
+
+    Returns:
+        Whole numbers `[M, K]` from -127 to 127, and the steps `[M, 1]`.
     """
     largest_M1 = ops.max(ops.abs(x_MK), axis=-1, keepdims=True)
     step_M1 = ops.maximum(largest_M1, 1e-30) / _LARGEST
-    return ops.cast(ops.round(x_MK / step_M1), "int8"), step_M1
+    return ops.round(x_MK / step_M1), step_M1
 
 
 # === Kernels ===
@@ -221,12 +235,12 @@ class Bfloat16Kernel(NarrowKernel):
         )
 
     def multiply(self, x_MK):
-        x_KM = ops.transpose(ops.cast(x_MK, BFLOAT16))
+        x_MK = ops.cast(x_MK, BFLOAT16)
         if self.padding:
-            filling = ops.zeros((self.padding, ops.shape(x_KM)[1]), BFLOAT16)
-            x_KM = ops.concatenate([x_KM, filling], axis=0)
-        y_NM = ops.matmul(self.variable, x_KM)
-        return ops.cast(ops.transpose(y_NM), self.compute_dtype)
+            x_MK = ops.pad(x_MK, ((0, 0), (0, self.padding)))
+        # In a graph, TensorFlow makes one operation of both.
+        y_MN = ops.matmul(x_MK, ops.transpose(self.variable))
+        return ops.cast(y_MN, self.compute_dtype)
 
     def parts(self):
         return [(self.variable, self._transposed)]
@@ -249,15 +263,20 @@ class Bfloat16Kernel(NarrowKernel):
 class Int8Kernel(NarrowKernel):
     """A kernel of integers from -127 to 127, with a step for each output.
 
-    States are quantized too, row by row, and products are exact sums of integers
+    States are quantized too, row by row, and products are sums of integers
     (https://arxiv.org/abs/2208.07339, without its outliers).
     """
 
+    # Of 2730 outputs oneDNN makes uneven blocks: 1024 × 2730 took 514 µs of CPU time,
+    # 1024 × 2752 took 390 µs.
+    _OUTPUTS = 64
+
     def _build(self, layer):
         input_dim, units = self.shape
+        self.padding = -units % self._OUTPUTS
         self.variable = layer.add_weight(
             name="kernel",
-            shape=(units, input_dim),
+            shape=(units + self.padding, input_dim),
             initializer=_unset,
             dtype="uint8",
             autocast=False,
@@ -273,18 +292,24 @@ class Int8Kernel(NarrowKernel):
         )
 
     def multiply(self, x_MK):
-        x_MK, step_M1 = quantized_rows(x_MK)
-        y_NM = _integer_product.get()(self.variable.value, ops.transpose(x_MK))
-        y_MN = ops.transpose(ops.cast(y_NM, self.compute_dtype))
-        return y_MN * step_M1 * self.step
+        y_MN = _integer_product.get()(*quantized_rows(x_MK), self.variable.value)
+        if self.padding:
+            y_MN = y_MN[:, : self.shape[1]]
+        return ops.cast(y_MN * self.step, self.compute_dtype)
 
     def parts(self):
         return [(self.variable, self._integers), (self.step, self._steps)]
 
     def _integers(self, kernel_KN):
         kernel_KN = ops.cast(kernel_KN, "float32")
-        rounded_KN = ops.round(kernel_KN / self._steps(kernel_KN))
-        return ops.cast(ops.transpose(rounded_KN) + OFFSET, "uint8")
+        return self._stored_integers(ops.round(kernel_KN / self._steps(kernel_KN)))
+
+    def _stored_integers(self, integers_KN):
+        unsigned_KN = ops.cast(ops.cast(integers_KN, "int32") + OFFSET, "uint8")
+        unsigned_NK = ops.transpose(unsigned_KN)
+        if not self.padding:
+            return unsigned_NK
+        return ops.pad(unsigned_NK, ((0, self.padding), (0, 0)))
 
     def _steps(self, kernel_KN):
         largest_N = ops.max(ops.abs(ops.cast(kernel_KN, "float32")), axis=0)
@@ -295,13 +320,12 @@ class Int8Kernel(NarrowKernel):
             super().load(arrays)
             return
         integers_KN, step_N = arrays
-        unsigned_KN = ops.cast(ops.cast(integers_KN, "int32") + OFFSET, "uint8")
-        self.variable.assign(ops.transpose(unsigned_KN))
+        self.variable.assign(self._stored_integers(integers_KN))
         self.step.assign(step_N)
 
     def stored(self):
-        unsigned_NK = ops.convert_to_numpy(self.variable.value).astype("int16")
-        integers_KN = (unsigned_NK - OFFSET).astype("int8").T
+        unsigned_NK = ops.convert_to_numpy(self.variable.value)[: self.shape[1]]
+        integers_KN = (unsigned_NK.astype("int16") - OFFSET).astype("int8").T
         return [np.ascontiguousarray(integers_KN), ops.convert_to_numpy(self.step)]
 
 

@@ -9,8 +9,7 @@ from keras import ops
 
 from keras_dalle.generation.integer_products import (
     integer_product,
-    is_onednn_exact,
-    onednn_product,
+    integer_product_of_few_rows,
 )
 from keras_dalle.layers.embedding import Embedding
 from keras_dalle.layers.narrow_weights import (
@@ -78,6 +77,7 @@ def test_int8_product_is_of_exact_integers():
     assert np.abs(q_MK).max(axis=1).tolist() == [127] * 4
     assert np.abs(integers_KN).max(axis=0).tolist() == [127] * 48
     expected_MN = (q_MK.astype("int64") @ integers_KN).astype("float32")
+    assert (q_MK == np.round(q_MK)).all()
     np.testing.assert_array_equal(narrow(x_MK), expected_MN * step_M1 * step_N)
 
 
@@ -91,21 +91,28 @@ def test_a_row_of_zeros_stays_zero():
 def test_rows_are_the_same_bits_in_any_height(weights, shape):
     _, narrow = dense_pair(weights, shape)
     x_MK = rng().standard_normal((48, shape[0])).astype("float32")
-    with integer_products_by(integer_product):
-        together_MN = np.asarray(narrow(x_MK))
-        for height in (8, 16, 23, 40):
-            np.testing.assert_array_equal(narrow(x_MK[:height]), together_MN[:height])
+    for product in (integer_product, integer_product_of_few_rows):
+        with integer_products_by(product):
+            together_MN = np.asarray(narrow(x_MK))
+            for height in (8, 16, 23, 40):
+                some_MN = narrow(x_MK[:height])
+                np.testing.assert_array_equal(some_MN, together_MN[:height])
 
 
-@pytest.mark.skipif(not is_onednn_exact(), reason="oneDNN is off, or lacks VNNI here")
-def test_onednn_multiplies_to_the_same_integers():
+@pytest.mark.parametrize("input_dim", [80, 2730])
+@pytest.mark.parametrize(
+    "product", [portable_integer_product, integer_product, integer_product_of_few_rows]
+)
+def test_all_integer_products_are_exact(product, input_dim):
     for m in (1, 16, 24):
-        kernel_NK = rng().integers(0, 256, (96, 80), "uint8")
-        states_KM = rng().integers(-127, 128, (80, m), "int8")
-        expected_NM = (kernel_NK.astype("int64") - 128) @ states_KM
-        arguments = [ops.convert_to_tensor(x) for x in (kernel_NK, states_KM)]
-        np.testing.assert_array_equal(onednn_product(*arguments), expected_NM)
-        np.testing.assert_array_equal(portable_integer_product(*arguments), expected_NM)
+        states_MK = rng().integers(-127, 128, (m, input_dim)).astype("float32")
+        step_M1 = rng().standard_normal((m, 1)).astype("float32")
+        kernel_NK = rng().integers(0, 256, (96, input_dim), "uint8")
+        sums_MN = states_MK @ (kernel_NK.astype("float64") - 128).T
+        arguments = (ops.convert_to_tensor(x) for x in (states_MK, step_M1, kernel_NK))
+        np.testing.assert_array_equal(
+            product(*arguments), step_M1 * sums_MN.astype("float32")
+        )
 
 
 @pytest.mark.parametrize("use_bias", [False, True])
