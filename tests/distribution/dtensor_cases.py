@@ -53,6 +53,7 @@ OPTIMIZERS = {
     "ema": lambda: keras.optimizers.SGD(
         0.1, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=2
     ),
+    "averaged": lambda: keras.optimizers.AdamW(1e-3, use_ema=True, ema_momentum=0.5),
 }
 
 
@@ -225,6 +226,48 @@ def test_fit():
     assert np.isfinite(task.train_on_batch({k: v[:8] for k, v in x.items()}, y[:8])[0])
 
 
+def test_fit_with_callbacks_that_read_and_assign_weights(tmp_path):
+    """On weights that are sharded and padded: 65 rows of codes, a width of 45."""
+    x, y = make_examples(rows=16)
+    sizes = {"image_vocabulary_size": 64, "decoder_intermediate_dim": 45}
+    results = []
+    for mesh_shape in (None, {"batch": 4, "model": 2}):
+        task = compiled("averaged", **sizes)
+        folder = tmp_path / str(bool(mesh_shape))
+        file = str(folder / "epoch_{epoch}.weights.h5")
+        if mesh_shape:
+            placement = distribute(task, mesh_shape, pad_to_multiple_of=2)
+        history = task.fit(
+            x,
+            y,
+            batch_size=8,
+            epochs=4,
+            shuffle=False,
+            validation_data=(x, y),
+            callbacks=[
+                keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
+                keras.callbacks.ModelCheckpoint(file, save_weights_only=True),
+                keras.callbacks.BackupAndRestore(folder / "backup"),
+                keras.callbacks.EarlyStopping(
+                    "loss", min_delta=10, patience=1, restore_best_weights=True
+                ),
+            ],
+            verbose=0,
+        )
+        assert len(history.epoch) == 2
+        restored = task.get_weights()
+        task.load_weights(file.format(epoch=1))
+        results.append([*history.history["val_loss"], *restored, *task.get_weights()])
+    loaded = task.get_weights()
+    with placement.gathered():
+        for ours, expected in zip(task.get_weights(), loaded, strict=True):
+            np.testing.assert_array_equal(ours, expected)
+    for ours, expected in zip(*reversed(results), strict=True):
+        np.testing.assert_allclose(ours, expected, atol=1e-5)
+    with pytest.raises(ValueError, match=r"variable's shape \(32, 65\).*\(32, 66\)"):
+        tensorflow_variable(task.backbone.image_head.kernel).assign(np.ones((32, 66)))
+
+
 def test_layouts():
     task = compiled("adamw")
     task.optimizer.build(task.trainable_variables)
@@ -355,6 +398,8 @@ def test_mistakes_name_their_remedy():
         distribute(task, {"batch": 2, "model": 4})
     task = compiled()
     distribute(task, {"batch": 8, "model": 1})
+    with pytest.raises(ValueError, match="distributed already.*`gather`"):
+        distribute(task, {"batch": 8, "model": 1})
     x, y = make_examples(rows=4)
     with pytest.raises(ValueError, match=r"rows of a batch \(=4\)"):
         task.train_on_batch(x, y)
