@@ -101,7 +101,7 @@ def _checked_jobs():
             f"`DTENSOR_JOBS` (={','.join(jobs)})."
         )
     client = os.environ.get("DTENSOR_CLIENT_ID")
-    if jobs and client not in map(str, range(len(jobs))):
+    if jobs and client not in [str(index) for index in range(len(jobs))]:
         raise ValueError(
             "`DTENSOR_CLIENT_ID` must be set with `DTENSOR_JOBS`, from 0 to "
             f"{len(jobs) - 1}: which of the addresses {','.join(jobs)} is this "
