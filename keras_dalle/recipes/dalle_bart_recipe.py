@@ -45,6 +45,7 @@ class DalleBartRecipe:
         strategy: one of `keras_dalle.distribution.strategies.STRATEGIES`.
         mesh: devices along `batch` and along `model` of a DTensor mesh, in place of a
             strategy, which is then "default"; a replica is a row of its devices.
+        pad_to_multiple_of: of `distribute`, for weights that the mesh does not divide.
         checkpointed_layers: whether each encoder and decoder layer is computed again
             for its gradients, see `checkpoint_gradients`.
         steps_per_execution: steps a call of the device; more than 1 pays on a TPU.
@@ -65,6 +66,7 @@ class DalleBartRecipe:
     blank_caption_rate: float = 0.0
     strategy: str = "default"
     mesh: dict[str, int] | None = None
+    pad_to_multiple_of: int | None = None
     checkpointed_layers: bool = False
     steps_per_execution: int = 1
     preset: str | None = None
@@ -101,8 +103,11 @@ class DalleBartRecipe:
                 steps_per_execution=self.steps_per_execution,
                 jit_compile=False if self.mesh else "auto",
             )
-        placement = distribute(task, self.mesh) if self.mesh else None
+        placement = None
         if self.mesh:
+            placement = distribute(
+                task, self.mesh, pad_to_multiple_of=self.pad_to_multiple_of
+            )
             replicas = self.mesh["batch"]
 
         def training_data(step):

@@ -17,15 +17,19 @@ from keras_dalle.distribution.layout_rules import DALLE_BART_VARIABLES, Rule
 from keras_dalle.distribution.mesh import to_host
 from keras_dalle.distribution.private_api import layers_by_path, tensorflow_variable
 from keras_dalle.distribution.process_rows import process_shard
+from keras_dalle.models import DalleBartTextToImage
 from keras_dalle.optimizers.adamw import AdamW
 from keras_dalle.optimizers.distributed_shampoo import DistributedShampoo
 from keras_dalle.prediction_service.session import SavedModelSession
+from keras_dalle.recipes.mega import mega_recipe
 from keras_dalle.saved_model.exporter import export_saved_model
+from keras_dalle.trainer.trainer import train
 from tests.distribution.dtensor_models import (
     make_examples,
     make_task,
     use_virtual_cpus,
 )
+from tests.recipes.small_recipes import scaled_down, write_data, write_tokenizer
 from tests.saved_model.signature_calls import SignatureCalls
 from tests.tiny_preset import tiny_task
 
@@ -371,6 +375,29 @@ def test_checkpoint_of_another_mesh(tmp_path):
     ).read(path).assert_consumed()
     distribute(other, {"batch": 4, "model": 2})
     np.testing.assert_allclose(losses_of_steps(other, steps=2), expected, atol=1e-6)
+
+
+def test_recipe(tmp_path):
+    """Mega's, with a mesh of its own: all that it does there at once, by `train`."""
+    data, tokenizer = write_data(tmp_path), write_tokenizer(tmp_path / "tokenizer")
+    weights = []
+    for mesh in (None, {"batch": 4, "model": 2}):
+        recipe = scaled_down(mega_recipe(), tokenizer)
+        config = recipe.optimizer().get_config()
+        config.update(
+            learning_rate=1e-2, start_preconditioning_step=1, preconditioning_interval=1
+        )
+        recipe.optimizer = functools.partial(DistributedShampoo.from_config, config)
+        assert recipe.checkpointed_layers and config["gradient_accumulation_steps"] == 3
+        recipe.blank_caption_rate = 0.0
+        recipe.mesh, recipe.pad_to_multiple_of = mesh, mesh and 2
+        recipe.batch_size_per_replica = 2 if mesh else 8
+        run = recipe.training_run(data)
+        preset = train(run, tmp_path / str(bool(mesh)))
+        assert int(run.model.optimizer.iterations) == 2
+        weights.append(DalleBartTextToImage.from_preset(str(preset)).get_weights())
+    for ours, expected in zip(*reversed(weights), strict=True):
+        np.testing.assert_allclose(ours, expected, atol=1e-5)
 
 
 def test_mistakes_name_their_remedy():

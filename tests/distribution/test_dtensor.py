@@ -29,6 +29,7 @@ CASES = Path(__file__).with_name("dtensor_cases.py")
         "checkpoint",
         "export",
         "mistakes or stale",
+        "recipe",
     ],
 )
 def test_on_eight_devices(name):
