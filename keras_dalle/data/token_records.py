@@ -77,6 +77,13 @@ def token_batches(
             "image_tokens": tf.cast(rows["image_tokens"], tf.int32),
         }
 
-    records = tf.data.TFRecordDataset(shards).shuffle(shuffled_rows, seed=seed)
-    batches = records.repeat().batch(batch_size, drop_remainder=True).skip(first_step)
+    def shuffled(_):
+        return (
+            tf.data.TFRecordDataset(shards).shuffle(shuffled_rows, seed=seed).repeat()
+        )
+
+    # Made anew for each iterator, so that it starts with the first order: with a
+    # strategy, `fit` takes an iterator before the one that it trains with.
+    records = tf.data.Dataset.range(1).flat_map(shuffled)
+    batches = records.batch(batch_size, drop_remainder=True).skip(first_step)
     return batches.map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)

@@ -22,11 +22,11 @@ from keras_dalle.distribution.padding import (
     install_masks,
     without_padding,
 )
-from keras_dalle.distribution.placed_variable import PlacedVariable
+from keras_dalle.distribution.placed_variable import PlacedVariable, is_on_mesh
 from keras_dalle.distribution.private_api import (
     build_metrics,
-    clear_accumulators_as_stored,
     renew_keys,
+    work_as_stored,
 )
 from keras_dalle.distribution.slots import axes_of_slots
 from keras_dalle.optimizers.distributed_shampoo import DistributedShampoo
@@ -62,8 +62,8 @@ def distribute(
         ordinary one again, to be saved, exported or drawn with.
 
     Raises:
-        ValueError: the model is not compiled so, a variable has no rule, or a
-            dimension is not divisible.
+        ValueError: the model is not compiled so or on a mesh already, a variable has
+            no rule, or a dimension is not divisible.
 
     Example:
     ```python
@@ -79,6 +79,11 @@ def distribute(
             "A model must be compiled with an optimizer and `jit_compile=False` before "
             f"it is distributed. Received: optimizer={model.optimizer}, "
             f"jit_compile={model.jit_compile}."
+        )
+    if any(is_on_mesh(variable) for variable in model.variables):
+        raise ValueError(
+            "A model must not be distributed already. Received: one with variables on "
+            "a mesh. Call `gather` of its placement first."
         )
     mesh = create_mesh(mesh_shape, device_type)
     placement = Placement(
@@ -178,7 +183,7 @@ class Placement:
         widths = self._padded_widths()
         self._input_specs = accept_padded_inputs(model, widths)
         self._undo = [
-            clear_accumulators_as_stored(model.optimizer),
+            work_as_stored(model.optimizer),
             *install_masks(model, widths),
             *install_layouts(model, self._activation_rules, self.mesh),
         ]

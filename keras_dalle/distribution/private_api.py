@@ -14,6 +14,8 @@ PRIVATE_NAMES = {
     "Optimizer": (
         *("_var_key", "_trainable_variables_indices", "_trainable_variables"),
         *("_accumulated_gradients", "_backend_reset_gradient_accumulators"),
+        "_model_variables_moving_average",
+        "_update_model_variables_moving_average",
     ),
     "Adafactor": ("_r", "_c"),
 }
@@ -81,10 +83,10 @@ def trained_variables(optimizer) -> list:
     return list(optimizer._trainable_variables)
 
 
-def clear_accumulators_as_stored(optimizer):
-    """Has sums of gradients cleared in the shape that they have on the mesh.
+def work_as_stored(optimizer):
+    """Has sums of gradients cleared, and weights averaged, in their shapes on a mesh.
 
-    Keras assigns zeros of their logical shape.
+    Keras assigns values of the logical shape, and checks it.
 
     Returns:
         A callable that undoes it.
@@ -95,8 +97,29 @@ def clear_accumulators_as_stored(optimizer):
             value = tensorflow_variable(accumulator)
             value.assign(tf.zeros_like(value))
 
-    optimizer._backend_reset_gradient_accumulators = reset
-    return lambda: delattr(optimizer, "_backend_reset_gradient_accumulators")
+    def average(variables):
+        if not optimizer.use_ema:
+            return
+        averages = optimizer._model_variables_moving_average
+        for variable, averaged in zip(variables, averages, strict=True):
+            value = tensorflow_variable(averaged)
+            is_later = tf.cast(optimizer.iterations > 0, value.dtype)
+            momentum = is_later * optimizer.ema_momentum
+            new = tensorflow_variable(variable)
+            value.assign(momentum * value + (1 - momentum) * new)
+
+    changed = {
+        "_backend_reset_gradient_accumulators": reset,
+        "_update_model_variables_moving_average": average,
+    }
+    for name, function in changed.items():
+        setattr(optimizer, name, function)
+
+    def undo():
+        for name in changed:
+            delattr(optimizer, name)
+
+    return undo
 
 
 def adafactor_slots(optimizer):

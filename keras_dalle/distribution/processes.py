@@ -94,16 +94,18 @@ def check_agreement(what, value) -> None:
 
 def _checked_jobs():
     jobs = dtensor.jobs()
-    count = int(os.environ.get("DTENSOR_NUM_CLIENTS", len(jobs)))
-    if jobs and count != len(jobs):
+    count = os.environ.get("DTENSOR_NUM_CLIENTS", str(len(jobs)))
+    if jobs and count != str(len(jobs)):
         raise ValueError(
             f"`DTENSOR_NUM_CLIENTS` (={count}) must be the number of addresses in "
             f"`DTENSOR_JOBS` (={','.join(jobs)})."
         )
-    if jobs and "DTENSOR_CLIENT_ID" not in os.environ:
+    client = os.environ.get("DTENSOR_CLIENT_ID")
+    if jobs and client not in [str(index) for index in range(len(jobs))]:
         raise ValueError(
-            "`DTENSOR_CLIENT_ID` must be set with `DTENSOR_JOBS`: which of the "
-            f"addresses {','.join(jobs)} is this process's, from 0."
+            "`DTENSOR_CLIENT_ID` must be set with `DTENSOR_JOBS`, from 0 to "
+            f"{len(jobs) - 1}: which of the addresses {','.join(jobs)} is this "
+            f"process's. Received: {client!r}."
         )
     for job in jobs:
         if not job.rpartition(":")[2].isdecimal():

@@ -44,7 +44,8 @@ class DalleBartRecipe:
         blank_caption_rate: share of captions that are blanked.
         strategy: one of `keras_dalle.distribution.strategies.STRATEGIES`.
         mesh: devices along `batch` and along `model` of a DTensor mesh, in place of a
-            strategy; a replica is then a row of the batch's devices.
+            strategy, which is then "default"; a replica is a row of its devices.
+        pad_to_multiple_of: of `distribute`, for weights that the mesh does not divide.
         checkpointed_layers: whether each encoder and decoder layer is computed again
             for its gradients, see `checkpoint_gradients`.
         steps_per_execution: steps a call of the device; more than 1 pays on a TPU.
@@ -65,6 +66,7 @@ class DalleBartRecipe:
     blank_caption_rate: float = 0.0
     strategy: str = "default"
     mesh: dict[str, int] | None = None
+    pad_to_multiple_of: int | None = None
     checkpointed_layers: bool = False
     steps_per_execution: int = 1
     preset: str | None = None
@@ -78,8 +80,14 @@ class DalleBartRecipe:
             data_directory: TFRecord shards, as of `token_batches`.
 
         Raises:
-            ValueError: the strategy cannot accumulate gradients.
+            ValueError: the strategy cannot accumulate gradients, or there is a mesh
+                beside it.
         """
+        if self.mesh and self.strategy != "default":
+            raise ValueError(
+                f"`strategy` (={self.strategy!r}) must be 'default' with a `mesh` "
+                f"(={self.mesh}), whose devices are all there are. Set one of them."
+            )
         keras.utils.set_random_seed(self.seed)
         strategy = make_strategy(self.strategy)
         replicas = strategy.num_replicas_in_sync
@@ -95,8 +103,11 @@ class DalleBartRecipe:
                 steps_per_execution=self.steps_per_execution,
                 jit_compile=False if self.mesh else "auto",
             )
-        placement = distribute(task, self.mesh) if self.mesh else None
+        placement = None
         if self.mesh:
+            placement = distribute(
+                task, self.mesh, pad_to_multiple_of=self.pad_to_multiple_of
+            )
             replicas = self.mesh["batch"]
 
         def training_data(step):

@@ -17,15 +17,19 @@ from keras_dalle.distribution.layout_rules import DALLE_BART_VARIABLES, Rule
 from keras_dalle.distribution.mesh import to_host
 from keras_dalle.distribution.private_api import layers_by_path, tensorflow_variable
 from keras_dalle.distribution.process_rows import process_shard
+from keras_dalle.models import DalleBartTextToImage
 from keras_dalle.optimizers.adamw import AdamW
 from keras_dalle.optimizers.distributed_shampoo import DistributedShampoo
 from keras_dalle.prediction_service.session import SavedModelSession
+from keras_dalle.recipes.mega import mega_recipe
 from keras_dalle.saved_model.exporter import export_saved_model
+from keras_dalle.trainer.trainer import train
 from tests.distribution.dtensor_models import (
     make_examples,
     make_task,
     use_virtual_cpus,
 )
+from tests.recipes.small_recipes import scaled_down, write_data, write_tokenizer
 from tests.saved_model.signature_calls import SignatureCalls
 from tests.tiny_preset import tiny_task
 
@@ -53,6 +57,7 @@ OPTIMIZERS = {
     "ema": lambda: keras.optimizers.SGD(
         0.1, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=2
     ),
+    "averaged": lambda: keras.optimizers.AdamW(1e-3, use_ema=True, ema_momentum=0.5),
 }
 
 
@@ -225,6 +230,48 @@ def test_fit():
     assert np.isfinite(task.train_on_batch({k: v[:8] for k, v in x.items()}, y[:8])[0])
 
 
+def test_fit_with_callbacks_that_read_and_assign_weights(tmp_path):
+    """On weights that are sharded and padded: 65 rows of codes, a width of 45."""
+    x, y = make_examples(rows=16)
+    sizes = {"image_vocabulary_size": 64, "decoder_intermediate_dim": 45}
+    results = []
+    for mesh_shape in (None, {"batch": 4, "model": 2}):
+        task = compiled("averaged", **sizes)
+        folder = tmp_path / str(bool(mesh_shape))
+        file = str(folder / "epoch_{epoch}.weights.h5")
+        if mesh_shape:
+            placement = distribute(task, mesh_shape, pad_to_multiple_of=2)
+        history = task.fit(
+            x,
+            y,
+            batch_size=8,
+            epochs=4,
+            shuffle=False,
+            validation_data=(x, y),
+            callbacks=[
+                keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
+                keras.callbacks.ModelCheckpoint(file, save_weights_only=True),
+                keras.callbacks.BackupAndRestore(folder / "backup"),
+                keras.callbacks.EarlyStopping(
+                    "loss", min_delta=10, patience=1, restore_best_weights=True
+                ),
+            ],
+            verbose=0,
+        )
+        assert len(history.epoch) == 2
+        restored = task.get_weights()
+        task.load_weights(file.format(epoch=1))
+        results.append([*history.history["val_loss"], *restored, *task.get_weights()])
+    loaded = task.get_weights()
+    with placement.gathered():
+        for ours, expected in zip(task.get_weights(), loaded, strict=True):
+            np.testing.assert_array_equal(ours, expected)
+    for ours, expected in zip(*reversed(results), strict=True):
+        np.testing.assert_allclose(ours, expected, atol=1e-5)
+    with pytest.raises(ValueError, match=r"variable's shape \(32, 65\).*\(32, 66\)"):
+        tensorflow_variable(task.backbone.image_head.kernel).assign(np.ones((32, 66)))
+
+
 def test_layouts():
     task = compiled("adamw")
     task.optimizer.build(task.trainable_variables)
@@ -330,6 +377,29 @@ def test_checkpoint_of_another_mesh(tmp_path):
     np.testing.assert_allclose(losses_of_steps(other, steps=2), expected, atol=1e-6)
 
 
+def test_recipe(tmp_path):
+    """Mega's, with a mesh of its own: all that it does there at once, by `train`."""
+    data, tokenizer = write_data(tmp_path), write_tokenizer(tmp_path / "tokenizer")
+    weights = []
+    for mesh in (None, {"batch": 4, "model": 2}):
+        recipe = scaled_down(mega_recipe(), tokenizer)
+        config = recipe.optimizer().get_config()
+        config.update(
+            learning_rate=1e-2, start_preconditioning_step=1, preconditioning_interval=1
+        )
+        recipe.optimizer = functools.partial(DistributedShampoo.from_config, config)
+        assert recipe.checkpointed_layers and config["gradient_accumulation_steps"] == 3
+        recipe.blank_caption_rate = 0.0
+        recipe.mesh, recipe.pad_to_multiple_of = mesh, mesh and 2
+        recipe.batch_size_per_replica = 2 if mesh else 8
+        run = recipe.training_run(data)
+        preset = train(run, tmp_path / str(bool(mesh)))
+        assert int(run.model.optimizer.iterations) == 2
+        weights.append(DalleBartTextToImage.from_preset(str(preset)).get_weights())
+    for ours, expected in zip(*reversed(weights), strict=True):
+        np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+
 def test_mistakes_name_their_remedy():
     with pytest.raises(ValueError, match="must have the axes 'batch' and 'model'"):
         distribute(compiled(), {"data": 8})
@@ -355,6 +425,8 @@ def test_mistakes_name_their_remedy():
         distribute(task, {"batch": 2, "model": 4})
     task = compiled()
     distribute(task, {"batch": 8, "model": 1})
+    with pytest.raises(ValueError, match="distributed already.*`gather`"):
+        distribute(task, {"batch": 8, "model": 1})
     x, y = make_examples(rows=4)
     with pytest.raises(ValueError, match=r"rows of a batch \(=4\)"):
         task.train_on_batch(x, y)

@@ -3,8 +3,13 @@
 Prints, as JSON, by optimizer how far losses and weights are apart.
 """
 
+import atexit
+import functools
 import json
+import shutil
 import sys
+import tempfile
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,6 +21,8 @@ from keras_dalle.models import DalleBartBackbone, DalleBartTextToImage
 from keras_dalle.optimizers.adamw import AdamW
 from keras_dalle.optimizers.distributed_shampoo import DistributedShampoo
 from keras_dalle.optimizers.schedules import WarmUp
+from keras_dalle.recipes.mini import mini_recipe
+from tests.recipes.small_recipes import scaled_down, write_data, write_tokenizer
 
 TEXT_LENGTH, IMAGE_LENGTH, CODES = 4, 4, 8
 
@@ -72,10 +79,33 @@ def trained_embedding(strategy, optimizer):
     return model, model.fit(x, y, batch_size=4, epochs=1, verbose=0, shuffle=False)
 
 
+@functools.cache
+def recipe_files() -> tuple[Path, str]:
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    return write_data(folder), write_tokenizer(folder / "tokenizer")
+
+
+def trained_recipe(strategy, optimizer):
+    """By the fields of mini's recipe; a batch has eight rows on all replicas."""
+    data, tokenizer = recipe_files()
+    replicas = strategy.num_replicas_in_sync
+    recipe = scaled_down(mini_recipe(), tokenizer)
+    recipe.strategy = "mirrored" if replicas > 1 else "default"
+    recipe.batch_size_per_replica = 8 // replicas
+    recipe.optimizer, recipe.dtype = optimizer, "float32"
+    recipe.blank_caption_rate = 0.0
+    run = recipe.training_run(data)
+    assert run.model.distribute_strategy is strategy
+    batches = run.training_data(0)
+    return run.model, run.model.fit(batches, steps_per_epoch=3, epochs=2, verbose=0)
+
+
 CASES = {
     "sgd": (trained_embedding, lambda: keras.optimizers.SGD(0.1, momentum=0.9)),
     "adamw": (trained_task, lambda: keras.optimizers.AdamW(WarmUp(1e-2, 1))),
     "fused_adamw": (trained_task, lambda: AdamW(WarmUp(1e-2, 1))),
+    "recipe": (trained_recipe, lambda: keras.optimizers.AdamW(1e-2)),
     "shampoo": (
         trained_embedding,
         lambda: DistributedShampoo(

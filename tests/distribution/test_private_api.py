@@ -6,7 +6,7 @@ from keras_dalle.distribution.private_api import PRIVATE_NAMES, TENSORFLOW_NAMES
 
 def examples():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
-    optimizer = keras.optimizers.Adafactor(gradient_accumulation_steps=2)
+    optimizer = keras.optimizers.Adafactor(gradient_accumulation_steps=2, use_ema=True)
     optimizer.build(model.trainable_variables)
     return {
         "Variable": model.weights[0],

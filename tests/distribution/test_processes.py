@@ -242,7 +242,10 @@ def test_local_batches():
     "variables, message",
     [
         ({"DTENSOR_NUM_CLIENTS": "3", "DTENSOR_CLIENT_ID": "0"}, "must be the number"),
-        ({}, "`DTENSOR_CLIENT_ID` must be set"),
+        ({"DTENSOR_NUM_CLIENTS": "two"}, r"`DTENSOR_NUM_CLIENTS` \(=two\)"),
+        ({}, "`DTENSOR_CLIENT_ID` must be set.*Received: None"),
+        ({"DTENSOR_CLIENT_ID": "2"}, "from 0 to 1: .* Received: '2'"),
+        ({"DTENSOR_CLIENT_ID": "first"}, "from 0 to 1: .* Received: 'first'"),
         ({"DTENSOR_CLIENT_ID": "0", "DTENSOR_JOBS": "a,b"}, "must have the form"),
     ],
 )

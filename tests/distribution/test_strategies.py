@@ -43,7 +43,9 @@ def mirrored():
     return json.loads(output.splitlines()[-1])
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "fused_adamw", "shampoo"])
+@pytest.mark.parametrize(
+    "optimizer", ["sgd", "adamw", "fused_adamw", "recipe", "shampoo"]
+)
 def test_two_replicas_equal_one_device(mirrored, optimizer):
     for what, difference in mirrored[optimizer].items():
         assert difference < 1e-5, what

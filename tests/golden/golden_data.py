@@ -12,6 +12,7 @@ import numpy as np
 
 _DEFAULT_ROOT = Path(__file__).parent.parent / "data" / "golden"
 ROOT = Path(os.environ.get("KERAS_DALLE_GOLDEN", _DEFAULT_ROOT))
+IS_REPOSITORYS_SET = ROOT == _DEFAULT_ROOT
 if not any(ROOT.glob("*/**/*")):
     raise FileNotFoundError(f"There is no golden data in {ROOT}.")
 
@@ -23,7 +24,7 @@ def cases(kind: str) -> list[Path]:
 
 def check_found(found) -> None:
     """Fails if the repository's own set lacks a kind; another set may lack some."""
-    assert found or ROOT != _DEFAULT_ROOT
+    assert found or not IS_REPOSITORYS_SET
 
 
 def load_npz(path: Path) -> dict[str, np.ndarray]:
@@ -32,7 +33,7 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
         return dict(file)
 
 
-def assert_as_exact_as(ours32, ours64, golden, name: str, scale=1.0, more32=()) -> None:
+def assert_as_exact_as(ours32, ours64, golden, name: str) -> None:
     """Our float32 result against the original's.
 
     The tolerance is 2e-5, or four times what float32 itself costs us where that is
@@ -43,17 +44,21 @@ def assert_as_exact_as(ours32, ours64, golden, name: str, scale=1.0, more32=()) 
         ours64: the same computed in float64.
         golden: the original's result, in float32.
         name: of the tensor, for the error's text.
-        scale: what errors are relative to, e.g. the largest entry of a gradient.
-        more32: further float32 results that are equal in exact arithmetic, so that
-            the cost of float32 does not rest on a single rounding.
     """
     assert np.shape(ours32) == golden.shape, name
-    error, tolerance = error_and_tolerance(ours32, ours64, golden, scale, more32)
+    error, tolerance = error_and_tolerance(ours32, ours64, golden)
     assert error <= tolerance, f"{name}: error {error:.2e} > {tolerance:.2e}"
 
 
 def error_and_tolerance(ours32, ours64, golden, scale=1.0, more32=()):
-    """What `assert_as_exact_as` compares; arguments as there."""
+    """What `assert_as_exact_as` compares.
+
+    Args:
+        ours32, ours64, golden: as there.
+        scale: what errors are relative to, e.g. the largest entry of a gradient.
+        more32: further float32 results that are equal in exact arithmetic, so that
+            the cost of float32 does not rest on a single rounding.
+    """
     ours32, ours64, golden = (
         np.asarray(x, "float64") for x in (ours32, ours64, golden)
     )
