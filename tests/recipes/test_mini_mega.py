@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import pytest
 
+from benchmarks.generate_models import MINI
+from benchmarks.mega_memory import MEGA
 from keras_dalle import recipes
 from keras_dalle.data.token_records import token_batches, write_token_records
 from keras_dalle.models import (
@@ -25,6 +27,12 @@ CODES = 16
 RECIPES = {"mini": mini_recipe, "mega": mega_recipe}
 # Rows of the text embedding in the published configurations.
 TEXT_VOCABULARIES = {"mini": 50264, "mega": 50272}
+
+
+@pytest.mark.parametrize("name, measured", [("mini", MINI), ("mega", MEGA)])
+def test_benchmarks_measure_what_the_recipes_train(name, measured):
+    trained = {"vocabulary_size": TEXT_VOCABULARIES[name]} | RECIPES[name]().backbone
+    assert {key: trained[key] for key in measured} == measured
 
 
 @pytest.fixture(scope="module")
