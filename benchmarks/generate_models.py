@@ -9,7 +9,8 @@ VQGAN stands in for the real one, which is measured apart.
 import sys
 from pathlib import Path
 
-# Arguments of `DalleBartBackbone`.
+# Arguments of `DalleBartBackbone`, those of `keras_dalle/recipes/mini.py`: written out,
+# since peers read them where Keras is not installed.
 MINI = {
     "vocabulary_size": 50264,
     "image_vocabulary_size": 16384,

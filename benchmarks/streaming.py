@@ -54,15 +54,15 @@ def unstreamed_loop(task):
     return draw
 
 
-def streamed_loop(task, partials):
+def streamed_loop(task, batch, partials):
     """The same in the pieces of a stream."""
     start, advance = streaming.stream_functions(task)
     length = task.backbone.image_length
     every = length // partials
+    blank = tf.zeros([batch, length], tf.int32)
+    known = streaming.Known(blank, tf.zeros(blank.shape, tf.bool))
 
     def draw(prompt, negative_prompt, parameters):
-        blank = tf.zeros([len(prompt), length], tf.int32)
-        known = streaming.Known(blank, tf.zeros(blank.shape, tf.bool))
         conditioning, state = start(prompt, negative_prompt, known)
         for until in [*range(every, length, every), length]:
             state = advance(conditioning, state, parameters, tf.constant(until))
@@ -78,7 +78,7 @@ def ways(task, batch, partials):
         p.name: tf.fill([batch], tf.cast(values[p.name], p.dtype)) for p in PARAMETERS
     }
     rows = tf.fill([batch], PROMPT), tf.fill([batch], ""), parameters
-    whole, pieces = unstreamed_loop(task), streamed_loop(task, partials)
+    whole, pieces = unstreamed_loop(task), streamed_loop(task, batch, partials)
     tokens_BT = whole(*rows)
     tf.debugging.assert_equal(tokens_BT, pieces(*rows))
     decode = decode_function(task.vqgan)

@@ -107,6 +107,8 @@ def main() -> None:
     """The console script."""
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Read when TensorFlow is imported, which no command has done yet.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     app(prog_name="keras-dalle")
 
 

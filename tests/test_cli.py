@@ -1,3 +1,4 @@
+import contextlib
 import inspect
 import os
 import re
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from keras_dalle import demo
+from keras_dalle import cli, demo
 from keras_dalle.cli import COMMANDS, app
 from keras_dalle.commands import client as client_command
 from keras_dalle.commands import export, generate, preset_names
@@ -361,27 +362,21 @@ def test_prepare_data_counts_pictures(monkeypatch, tmp_path):
     assert sum(map(int, rows)) == 3
 
 
-def environment_of_training(monkeypatch, start):
-    """What the two variables are while a recipe runs; they are gone afterwards."""
+@pytest.mark.parametrize(
+    "main, words",
+    [(training_script.main, ["train"]), (cli.main, ["keras-dalle", "train"])],
+)
+def test_tensorflow_and_onednn_are_chosen(monkeypatch, main, words):
+    """By the console script for all commands, before one imports TensorFlow."""
     seen = {}
-    for name in ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS"):
+    for name in ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS", "TF_CPP_MIN_LOG_LEVEL"):
         monkeypatch.setenv(name, "kept by monkeypatch")
         monkeypatch.delenv(name)
     monkeypatch.setattr(
         training_script.recipes, "run", lambda *_: seen.update(os.environ)
     )
-    start()
-    return seen.get("KERAS_BACKEND"), seen["TF_ENABLE_ONEDNN_OPTS"]
-
-
-def test_training_script_runs_on_tensorflow_by_default(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["train", "--recipe", "emoji_tiny"])
-    found = environment_of_training(monkeypatch, training_script.main)
-    assert found == ("tensorflow", "1")
-
-
-def test_train_command_turns_onednn_on(monkeypatch):
-    def start():
-        assert run("train", "--recipe", "emoji_tiny").exit_code == 0
-
-    assert environment_of_training(monkeypatch, start)[1] == "1"
+    monkeypatch.setattr(sys, "argv", [*words, "--recipe", "emoji_tiny"])
+    with contextlib.suppress(SystemExit):
+        main()
+    assert seen["KERAS_BACKEND"] == "tensorflow"
+    assert seen["TF_ENABLE_ONEDNN_OPTS"] == "1"

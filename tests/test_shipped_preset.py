@@ -60,7 +60,7 @@ def test_a_name_is_likelier_with_its_own_picture_than_with_another(text_to_image
 
 
 def test_tokens_are_the_same_with_and_without_xla(text_to_image):
-    prompts = ["red heart", "rocket"] * 3
+    prompts = ["red heart", "rocket:0.6 AND rainbow:0.4"] * 3
     asked_for = {"seed": [1, 1, 2, 2, 3, 3], "top_k": 0, "guidance_scale": 10.0}
     plain = text_to_image.generate(prompts, return_tokens=True, **asked_for)
     with compiled_steps():

@@ -1,6 +1,5 @@
 """`keras-dalle train`: a recipe, by name."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -21,8 +20,6 @@ def train(
     """Train by a recipe. A stopped run goes on where it was if it is started again."""
     from keras_dalle import recipes
 
-    # As training/train.py, before TensorFlow is imported.
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     run_directory = run_dir or Path("runs") / recipe
     preset = recipes.run(recipe, run_directory, data_dir)
     typer.echo(f"The trained preset is in {preset}")

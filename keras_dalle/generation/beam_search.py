@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_dalle.generation.cache import empty_cache, grown_cache, write_in_place
+from keras_dalle.generation.cache import cache_with_room, empty_cache, write_in_place
 from keras_dalle.generation.one_by_one import decode_function
 from keras_dalle.generation.rows import prompts_of
 from keras_dalle.generation.weighted_prompts import weighted_parts
@@ -140,7 +140,7 @@ def search_image_tokens(
     for position in range(length):
         if position % KEYS_STEP == 0:
             longer = tf.constant(min(position + KEYS_STEP, length))
-            cache = grown_cache(backbone, cache, longer)
+            cache = cache_with_room(backbone, cache, longer)
         likelihood_BK, token_BK, parent_BK, cache = step(
             text, tf.constant(position), likelihood_BK, token_BK, parent_BK, cache
         )

@@ -15,15 +15,19 @@ def empty_cache(backbone, num_rows: tf.Tensor) -> Cache:
     ]
 
 
-def grown_cache(backbone, cache: Cache, length: tf.Tensor) -> Cache:
-    """A copy of a cache with room for `length` tokens, in memory of its own."""
+def cache_with_room(backbone, cache: Cache, length: tf.Tensor) -> Cache:
+    """The cache, or, if it is shorter than `length`, a copy with room for as much."""
     num_rows, _, old_length, _ = tf.unstack(tf.shape(cache[0][0]))
     added = length - old_length
 
     def grown(x_RNLH):
         return tf.concat([x_RNLH, _zeros(backbone, num_rows, added)], axis=2)
 
-    return [(grown(keys), grown(values)) for keys, values in cache]
+    return tf.cond(
+        added > 0,
+        lambda: [(grown(keys), grown(values)) for keys, values in cache],
+        lambda: [(keys, values) for keys, values in cache],
+    )
 
 
 def _zeros(backbone, num_rows, length):

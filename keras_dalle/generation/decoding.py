@@ -19,8 +19,8 @@ import tensorflow as tf
 
 from keras_dalle.generation.cache import (
     Cache,
+    cache_with_room,
     empty_cache,
-    grown_cache,
 )
 from keras_dalle.generation.compiled_steps import decode_step_of
 from keras_dalle.generation.conditioning import (
@@ -138,22 +138,16 @@ class ImageTokenDecoder:
         def unfinished(state):
             return tf.reduce_any(state.position_B < until)
 
-        def piece(state):
-            """As long as the cache has room; then it grows."""
+        def take_pass(state):
             length = self._cache_length(state, conditioning)
-            grown = grown_cache(self.backbone, state.cache, length)
-            (state,) = tf.while_loop(
-                lambda state: (
-                    unfinished(state)
-                    & (self._cache_length(state, conditioning) <= length)
-                ),
-                lambda state: (self._pass(conditioning, state, parameters),),
-                (state._replace(cache=grown),),
-            )
-            return (state,)
+            cache = cache_with_room(self.backbone, state.cache, length)
+            state = state._replace(cache=cache)
+            return (self._pass(conditioning, state, parameters),)
 
+        # One loop: to enter one is as much as half a pass of a small model, and a
+        # stream does so for every picture that it shows.
         (state,) = tf.while_loop(
-            unfinished, piece, (state,), shape_invariants=(self._shapes(state),)
+            unfinished, take_pass, (state,), shape_invariants=(self._shapes(state),)
         )
         return state
 

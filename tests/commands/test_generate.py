@@ -6,16 +6,15 @@ import os
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 from keras_dalle import __version__
-from keras_dalle.cli import app
 from keras_dalle.commands import generate
 from keras_dalle.commands.preset_names import preset_identity
 from keras_dalle.generation.parameters import PARAMETERS, defaults_of
 from keras_dalle.utils.fingerprints import fingerprint_of_pixels
 from keras_dalle.utils.picture_files import read_metadata, read_picture
 from keras_dalle.utils.picture_metadata import GridLayout
+from tests.commands.command_line import drawn, run_command
 from tests.drawing_task import SIZE, DrawingTask
 
 DEFAULTS = defaults_of(None)
@@ -36,15 +35,9 @@ def draw(task, tmp_path):
     (folder / "config.json").write_text("{}")
 
     def run(*arguments):
-        words = ["generate", *map(str, arguments), "--preset", str(folder)]
-        return CliRunner().invoke(app, words, env={"COLUMNS": "500"})
+        return run_command("generate", *arguments, "--preset", folder)
 
     return run
-
-
-def drawn(result):
-    assert result.exit_code == 0, result.output
-    return result
 
 
 def seeds_of(path):

@@ -6,52 +6,30 @@ import os
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
-from keras_dalle.cli import app
 from keras_dalle.commands import generate
 from keras_dalle.commands import reproduce as reproduce_command
 from keras_dalle.utils.fingerprints import fingerprint_of_pixels
 from keras_dalle.utils.picture_files import read_metadata, read_picture
-from tests.tiny_preset import tiny_task
+from tests.commands.command_line import drawn, refusal, run_command
 
 RNG = np.random.default_rng(0)
 # Taller than wide: its middle 16×16 begin at row 4.
 PHOTO = RNG.integers(0, 256, (24, 16, 3)).astype(np.uint8)
 
 
-@pytest.fixture(scope="module")
-def task(tmp_path_factory):
-    task = tiny_task()
-    task.folder = tmp_path_factory.mktemp("presets") / "tiny"
-    task.save_to_preset(str(task.folder))
-    return task
-
-
 @pytest.fixture
-def run(task, monkeypatch, tmp_path):
+def run(tiny, monkeypatch, tmp_path):
     """Runs a command with the tiny model, in a folder with a photo."""
     for module in (generate, reproduce_command):
-        monkeypatch.setattr(module, "load_task", lambda *_: task)
+        monkeypatch.setattr(module, "load_task", lambda *_: tiny)
     monkeypatch.chdir(tmp_path)
     Image.fromarray(PHOTO).save("photo.png")
 
     def run(command, *arguments):
-        words = [command, *map(str, arguments), "--preset", str(task.folder)]
-        return CliRunner().invoke(app, words, env={"COLUMNS": "500"})
+        return run_command(command, *arguments, "--preset", tiny.folder)
 
     return run
-
-
-def drawn(result):
-    assert result.exit_code == 0, result.output
-    return result
-
-
-def refusal(result):
-    assert result.exit_code == 1, result.output
-    assert "Traceback" not in result.output
-    return result.stderr
 
 
 def lower_part(rows, shape=PHOTO.shape[:2]):
@@ -65,12 +43,12 @@ def pixels(path):
 
 
 @pytest.mark.parametrize("kept, rows", [("12", 12), ("50%", 12), ("37.5%", 9)])
-def test_the_upper_part_is_that_of_python(run, task, kept, rows):
+def test_the_upper_part_is_that_of_python(run, tiny, kept, rows):
     options = ["--image", "photo.png", "--keep-rows", kept, "--seed", 3, "--no-labels"]
     result = drawn(run("generate", "red", *options, "-o", "out.png"))
     assert "photo.png has 16×24 pixels: its middle 16×16 are used" in result.stderr
     mask = lower_part(rows)
-    expected = task.generate("red", seed=3, image=PHOTO, mask=mask, return_tokens=True)
+    expected = tiny.generate("red", seed=3, image=PHOTO, mask=mask, return_tokens=True)
     np.testing.assert_array_equal(pixels("out.png"), expected["images"])
     (row,) = read_metadata("out.png").pictures
     known = np.array(row.known_tokens)
@@ -79,7 +57,7 @@ def test_the_upper_part_is_that_of_python(run, task, kept, rows):
     np.testing.assert_array_equal(known[stay], expected["image_tokens"][stay])
 
 
-def test_a_mask_is_white_where_to_draw(run, task):
+def test_a_mask_is_white_where_to_draw(run, tiny):
     mask = np.zeros(PHOTO.shape[:2], bool)
     mask[8:12, 4:8] = True
     Image.fromarray(mask).save("mask.png")
@@ -87,7 +65,7 @@ def test_a_mask_is_white_where_to_draw(run, task):
     drawn(run("generate", "red", "blue", *options, "-o", "out/"))
     for prompt in ("red", "blue"):
         for seed in (0, 1):
-            expected = task.generate(prompt, seed=seed, image=PHOTO, mask=mask)
+            expected = tiny.generate(prompt, seed=seed, image=PHOTO, mask=mask)
             np.testing.assert_array_equal(pixels(f"out/{prompt}_{seed}.png"), expected)
 
 
@@ -103,14 +81,14 @@ def test_reproduced_without_the_photo(run, suffix):
         assert before.read() == after.read()
 
 
-def test_a_variation_is_that_of_python(run, task):
+def test_a_variation_is_that_of_python(run, tiny):
     for options, given in (
         ([], {}),
         (["--keep-rows", 12], {"mask": lower_part(12)}),
     ):
         words = ["red", "--image", "photo.png", "--keep-fraction", 0.5, *options]
         drawn(run("generate", *words, "--num-images", 3, "--seed", 5, "-o", "x.png"))
-        expected = task.generate(
+        expected = tiny.generate(
             ["red"] * 3,
             seed=[5, 6, 7],
             image=PHOTO,
@@ -131,12 +109,12 @@ def test_a_variation_is_that_of_python(run, task):
         Image.fromarray(PHOTO).save("photo.png")
 
 
-def test_the_best_of_many_complete_it_too(run, task):
+def test_the_best_of_many_complete_it_too(run, tiny):
     options = ["--image", "photo.png", "--keep-rows", 12, "--best-of", 3, "--keep", 2]
     drawn(run("generate", "red", *options, "--temperature", 2, "-o", "out/"))
     for name in os.listdir("out"):
         (row,) = read_metadata(f"out/{name}").pictures
-        expected = task.generate(
+        expected = tiny.generate(
             "red", image=PHOTO, mask=lower_part(12), **row.parameters
         )
         np.testing.assert_array_equal(pixels(f"out/{name}"), expected)
@@ -196,7 +174,7 @@ def draw_file(run):
     return draw
 
 
-def test_rows_complete_their_own_pictures(draw_file, task):
+def test_rows_complete_their_own_pictures(draw_file, tiny):
     mask = lower_part(16)
     os.makedirs("job")
     Image.fromarray(mask).save("job/mask.png")
@@ -215,7 +193,7 @@ def test_rows_complete_their_own_pictures(draw_file, task):
         ("d", 7, {"image": PHOTO, "mask": lower_part(12)}),
         ("e", 0, {"image": PHOTO, "keep_fraction": 0.25}),
     ):
-        expected = task.generate("red", seed=seed, **given)
+        expected = tiny.generate("red", seed=seed, **given)
         np.testing.assert_array_equal(pixels(f"out/{name}.png"), expected)
 
 

@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
-from keras_dalle.cli import app
 from keras_dalle.commands.ranking import Best, RankBy
 from keras_dalle.generation.ranking import DEFAULT_RANKER, best_of
 from keras_dalle.utils.picture_files import read_metadata
+from tests.commands.command_line import run_command
 from tests.tiny_clip import save_tiny_clip
 from tests.tiny_preset import tiny_task
 
@@ -21,11 +20,6 @@ def folder(tmp_path_factory):
     return folder
 
 
-def run(*arguments):
-    arguments = ["generate", *map(str, arguments)]
-    return CliRunner().invoke(app, arguments, env={"COLUMNS": "500"})
-
-
 @pytest.mark.parametrize("rank_by", RankBy)
 def test_grid_of_the_best(folder, tmp_path, rank_by):
     options = ["--preset", folder / "tiny", "--best-of", 5, "--keep", 3, "--seed", 7]
@@ -33,7 +27,9 @@ def test_grid_of_the_best(folder, tmp_path, rank_by):
     clip = folder / "clip" if rank_by is RankBy.CLIP else None
     options += ["--clip", clip] if clip else []
     path = tmp_path / "grid.png"
-    result = run("red heart", "sun", "-o", path, "--no-labels", *options)
+    result = run_command(
+        "generate", "red heart", "sun", "-o", path, "--no-labels", *options
+    )
     assert result.exit_code == 0, result.output
     assert result.stdout.strip() == str(path)
     ranked = best_of(
@@ -54,7 +50,9 @@ def test_grid_of_the_best(folder, tmp_path, rank_by):
 def test_the_best_are_named_and_can_be_made_again(folder, tmp_path):
     path = tmp_path / "grid.png"
     options = ["--best-of", 4, "--keep", 2, "--rank-by", "pmi", "--seed", 0]
-    result = run("sun", "-o", path, "--preset", folder / "tiny", *options)
+    result = run_command(
+        "generate", "sun", "-o", path, "--preset", folder / "tiny", *options
+    )
     task = tiny_task()
     ranked = best_of(task, "sun", 4, 2, "pmi", seed=0)
     for seed, score in zip(ranked.seeds, ranked.scores, strict=True):
@@ -89,7 +87,9 @@ def test_the_default_is_that_of_python():
 )
 def test_options_that_do_not_go_together(folder, tmp_path, options, message):
     path = tmp_path / "grid.png"
-    result = run("sun", "-o", path, "--preset", folder / "tiny", *options)
+    result = run_command(
+        "generate", "sun", "-o", path, "--preset", folder / "tiny", *options
+    )
     assert result.exit_code == 1
     assert message in result.stderr and "Traceback" not in result.stderr
     assert not path.exists()

@@ -8,38 +8,22 @@ import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
-from typer.testing import CliRunner
 
-from keras_dalle.cli import app
 from keras_dalle.commands import generate, streaming
 from keras_dalle.utils.picture_files import decode_pixels
-from tests.tiny_preset import tiny_task
-
-
-@pytest.fixture(scope="module")
-def task(tmp_path_factory):
-    task = tiny_task()
-    task.folder = tmp_path_factory.mktemp("presets") / "tiny"
-    task.save_to_preset(str(task.folder))
-    return task
+from tests.commands.command_line import drawn, run_command
 
 
 @pytest.fixture
-def run(task, monkeypatch, tmp_path):
+def run(tiny, monkeypatch, tmp_path):
     """Runs `generate` with the tiny model in an empty folder."""
-    monkeypatch.setattr(generate, "load_task", lambda *_: task)
+    monkeypatch.setattr(generate, "load_task", lambda *_: tiny)
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
-        words = ["generate", *map(str, arguments), "--preset", str(task.folder)]
-        return CliRunner().invoke(app, words, env={"COLUMNS": "500"})
+        return run_command("generate", *arguments, "--preset", tiny.folder)
 
     return run
-
-
-def drawn(result):
-    assert result.exit_code == 0, result.output
-    return result
 
 
 def content(path):
@@ -71,10 +55,10 @@ def test_the_last_file_is_that_without_a_stream(run, options):
     assert sorted(os.listdir()) == ["plain.png", "streamed.png"]
 
 
-def test_the_file_grows(run, task, saved):
+def test_the_file_grows(run, tiny, saved):
     words = ["red", "--seed", 4, "--temperature", 2, "--no-labels", "-o", "x.png"]
     drawn(run(*words, "--stream", "--every", 4))
-    expected = list(task.generate_stream("red", seed=4, temperature=2.0, every=4))
+    expected = list(tiny.generate_stream("red", seed=4, temperature=2.0, every=4))
     np.testing.assert_array_equal(saved, expected)
 
 
@@ -83,11 +67,11 @@ def test_without_options_eight_views_are_shown(run, saved):
     assert len(saved) == 8
 
 
-def test_an_animation_ends_with_the_picture(run, task, saved):
+def test_an_animation_ends_with_the_picture(run, tiny, saved):
     words = ["red", "--seed", 4, "--temperature", 2, "--no-labels", "-o", "x.png"]
     drawn(run(*words, "--animation", "new/out.gif", "--every", 4))
     assert len(saved) == 1, "only the last"
-    expected = list(task.generate_stream("red", seed=4, temperature=2.0, every=4))
+    expected = list(tiny.generate_stream("red", seed=4, temperature=2.0, every=4))
     with Image.open("new/out.gif") as gif:
         frames = []
         for number in range(gif.n_frames):
@@ -104,14 +88,14 @@ def test_an_animation_ends_with_the_picture(run, task, saved):
     np.testing.assert_array_equal(saved[0], expected[-1])
 
 
-def test_a_completed_picture_keeps_its_part_from_the_first_view_on(run, task, saved):
+def test_a_completed_picture_keeps_its_part_from_the_first_view_on(run, tiny, saved):
     photo = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
     Image.fromarray(photo).save("photo.png")
     saved.clear()
     words = ["red", "--image", "photo.png", "--keep-rows", 4, "--no-labels"]
     drawn(run(*words, "-o", "x.png", "--stream", "--every", 4))
     mask = np.arange(8)[:, None] * np.ones((8, 8)) >= 4
-    expected = task.generate("red", seed=0, image=photo, mask=mask)
+    expected = tiny.generate("red", seed=0, image=photo, mask=mask)
     np.testing.assert_array_equal(saved[-1], expected)
 
 
@@ -167,6 +151,7 @@ def test_a_terminal_shows_the_picture(run, monkeypatch, tmp_path):
 INTERRUPTED = """
 import os, signal
 from keras_dalle.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's `&` ignores it.
 replace = os.replace
 def replace_and_interrupt(*paths):
     replace(*paths)
@@ -176,11 +161,11 @@ main()
 """
 
 
-def test_an_interruption_leaves_a_whole_file_and_nothing_else(task, tmp_path):
+def test_an_interruption_leaves_a_whole_file_and_nothing_else(tiny, tmp_path):
     words = ["red", "--stream", "--every", "1", "-o", "grid.png"]
     result = subprocess.run(
         [sys.executable, "-c", INTERRUPTED, "generate", *words]
-        + ["--preset", str(task.folder), "--animation", "grid.gif"],
+        + ["--preset", str(tiny.folder), "--animation", "grid.gif"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,

@@ -6,10 +6,9 @@ import os
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
-from keras_dalle.cli import app
 from keras_dalle.generation.given_images import square
+from tests.commands.command_line import refusal, run_command
 from tests.tiny_preset import tiny_task
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (20, 12, 3)).astype(np.uint8)
@@ -30,16 +29,9 @@ def run(task, monkeypatch, tmp_path):
     Image.fromarray(PHOTO).save("photo.png")
 
     def run(*arguments, preset="task"):
-        words = [*arguments, "--preset", str(task.folder / preset)]
-        return CliRunner().invoke(app, words, env={"COLUMNS": "500"})
+        return run_command(*arguments, "--preset", task.folder / preset)
 
     return run
-
-
-def refusal(result):
-    assert result.exit_code == 1, result.output
-    assert "Traceback" not in result.output
-    return result.stderr
 
 
 @pytest.mark.parametrize("preset", ["task", "vqgan"])

@@ -2,14 +2,13 @@
 
 import itertools
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from keras_dalle.generation.beam_search import beam_search, search_image_tokens
 from keras_dalle.generation.scoring import token_log_likelihoods
-from keras_dalle.models.dalle_bart.dalle_bart_backbone import DalleBartBackbone
+from tests.generation.small_backbone import small_backbone
 from tests.tiny_preset import tiny_task
 
 CODES = 3
@@ -25,20 +24,7 @@ def task():
 @pytest.fixture(scope="module")
 def backbone():
     """One whose 81 sequences can all be scored."""
-    keras.utils.set_random_seed(0)
-    return DalleBartBackbone(
-        vocabulary_size=20,
-        image_vocabulary_size=CODES + 2,
-        num_encoder_layers=1,
-        num_decoder_layers=2,
-        num_heads=4,
-        hidden_dim=48,
-        encoder_intermediate_dim=40,
-        decoder_intermediate_dim=40,
-        max_text_length=16,
-        image_length=LENGTH,
-        init_std=0.5,
-    )
+    return small_backbone(CODES + 2, vocabulary_size=20, image_length=LENGTH)
 
 
 @pytest.fixture(scope="module")

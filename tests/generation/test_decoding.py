@@ -1,6 +1,5 @@
 """Generation of image tokens: rows alone or together, in a graph, in a SavedModel."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,7 +7,7 @@ import tensorflow as tf
 from keras_dalle.generation.cache import write_in_place
 from keras_dalle.generation.conditioning import Prompts
 from keras_dalle.generation.decoding import Known, generate_image_tokens
-from keras_dalle.models.dalle_bart.dalle_bart_backbone import DalleBartBackbone
+from tests.generation.small_backbone import small_backbone
 
 CODES = 30
 ROWS = 5
@@ -34,24 +33,6 @@ PARAMETERS = {
 ARGUMENTS = {**PROMPTS, **PARAMETERS}
 
 
-def _backbone(dtype=None):
-    keras.utils.set_random_seed(0)
-    return DalleBartBackbone(
-        vocabulary_size=50,
-        image_vocabulary_size=CODES + 3,
-        num_encoder_layers=1,
-        num_decoder_layers=2,
-        num_heads=4,
-        hidden_dim=48,
-        encoder_intermediate_dim=40,
-        decoder_intermediate_dim=40,
-        max_text_length=16,
-        image_length=16,
-        init_std=0.5,
-        dtype=dtype,
-    )
-
-
 def _generator(backbone, **options):
     specs = {
         name: tf.TensorSpec([None, *x.shape[1:]], x.dtype)
@@ -71,7 +52,7 @@ def _generator(backbone, **options):
 
 @pytest.fixture(scope="module")
 def backbone():
-    return _backbone()
+    return small_backbone(CODES + 3)
 
 
 @pytest.fixture(scope="module")
@@ -135,9 +116,8 @@ def test_no_rows(generate):
     assert generate([]).shape == (0, 16)
 
 
-def test_matches_a_loop_without_cache(backbone, together):
-    # Row 2 is greedy (top_k = 1) at guidance 3.
-    tokens = together[2]
+def likeliest_without_cache(backbone, tokens):
+    """Row 2, which is greedy (top_k = 1) at guidance 3, behind these tokens."""
     decoder_ids = np.concatenate([[backbone.decoder_start_token_id], tokens[:-1]])
 
     def logits(prefix):
@@ -150,7 +130,21 @@ def test_matches_a_loop_without_cache(backbone, together):
         )["logits"].numpy()[0, :, :CODES]
 
     guided = logits("negative_") + 3 * (logits("") - logits("negative_"))
-    np.testing.assert_array_equal(guided.argmax(axis=1), tokens)
+    return guided.argmax(axis=1)
+
+
+def test_matches_a_loop_without_cache(backbone, together):
+    tokens = likeliest_without_cache(backbone, together[2])
+    np.testing.assert_array_equal(together[2], tokens)
+
+
+def test_cache_grows_with_the_picture():
+    """Of 144 tokens, for which it must grow twice."""
+    backbone = small_backbone(CODES + 3, image_length=144)
+    generate = _generator(backbone)
+    drawn = generate({name: tf.constant(x) for name, x in ARGUMENTS.items()})[2]
+    assert drawn.shape == (144,) and len(np.unique(drawn)) > 3
+    np.testing.assert_array_equal(drawn, likeliest_without_cache(backbone, drawn))
 
 
 def test_saved_model(backbone, together, tmp_path):
@@ -175,7 +169,7 @@ def test_saved_model(backbone, together, tmp_path):
 
 
 def test_mixed_bfloat16():
-    generate = _generator(_backbone("mixed_bfloat16"))
+    generate = _generator(small_backbone(CODES + 3, dtype="mixed_bfloat16"))
     tokens = generate({name: tf.constant(x) for name, x in ARGUMENTS.items()})
     assert tokens.numpy().max() < CODES
 

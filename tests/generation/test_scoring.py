@@ -1,13 +1,12 @@
 """`score`: the probability of pictures, against the full forward pass."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from keras_dalle.generation.scoring import token_log_likelihoods
 from keras_dalle.models import DalleBartTextToImage
-from keras_dalle.models.dalle_bart.dalle_bart_backbone import DalleBartBackbone
+from tests.generation.small_backbone import small_backbone
 from tests.tiny_preset import tiny_task
 
 PROMPTS = ["a red heart", "the sun", "", "a dog that sits", "x" * 200]
@@ -17,27 +16,9 @@ MASK = (np.arange(16) < np.array([[2], [5], [9], [16], [3]])).astype("int32")
 TEXT = np.random.default_rng(1).integers(3, 50, (5, 16)).astype("int32")
 
 
-def _backbone(dtype=None):
-    keras.utils.set_random_seed(0)
-    return DalleBartBackbone(
-        vocabulary_size=50,
-        image_vocabulary_size=CODES + 3,
-        num_encoder_layers=1,
-        num_decoder_layers=2,
-        num_heads=2,
-        hidden_dim=48,
-        encoder_intermediate_dim=40,
-        decoder_intermediate_dim=40,
-        max_text_length=16,
-        image_length=16,
-        init_std=0.5,
-        dtype=dtype,
-    )
-
-
 @pytest.fixture(scope="module")
 def backbone():
-    return _backbone()
+    return small_backbone(CODES + 3, num_heads=2)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +93,11 @@ def test_same_bits_in_any_batch(log_likelihoods, order):
 
 def test_mixed_bfloat16(log_likelihoods):
     scores = token_log_likelihoods(
-        _backbone("mixed_bfloat16"), TEXT, MASK, TOKENS, codebook_size=CODES
+        small_backbone(CODES + 3, num_heads=2, dtype="mixed_bfloat16"),
+        TEXT,
+        MASK,
+        TOKENS,
+        codebook_size=CODES,
     )
     assert scores.dtype == tf.float32
     exact = log_likelihoods(TEXT, MASK, TOKENS)

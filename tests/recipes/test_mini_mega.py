@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import pytest
 
+from benchmarks.generate_models import MINI
+from benchmarks.mega_memory import MEGA
 from keras_dalle import recipes
 from keras_dalle.data.token_records import token_batches
 from keras_dalle.models import DalleBartTextToImage
@@ -24,6 +26,12 @@ from tests.recipes.small_recipes import (
 RECIPES = {"mini": mini_recipe, "mega": mega_recipe}
 # Rows of the text embedding in the published configurations.
 TEXT_VOCABULARIES = {"mini": 50264, "mega": 50272}
+
+
+@pytest.mark.parametrize("name, measured", [("mini", MINI), ("mega", MEGA)])
+def test_benchmarks_measure_what_the_recipes_train(name, measured):
+    trained = {"vocabulary_size": TEXT_VOCABULARIES[name]} | RECIPES[name]().backbone
+    assert {key: trained[key] for key in measured} == measured
 
 
 @pytest.fixture(scope="module")
