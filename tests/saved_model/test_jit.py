@@ -23,7 +23,7 @@ from keras_dalle.saved_model.model_card import CARD_FILE
 from tests.saved_model.signature_calls import SignatureCalls
 from tests.tiny_preset import tiny_task
 
-PROMPTS = ["red heart", "sun", "", "red heart:1.2 AND sun:-0.6 AND fog"]
+PROMPTS = ["red heart", "red heart:1.2 AND sun:-0.6 AND fog", ""]
 
 
 @pytest.fixture(scope="module")
