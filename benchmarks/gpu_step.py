@@ -141,8 +141,10 @@ def parity(settings: Settings) -> dict:
         "faults": faults,
         "tensors": len(rows),
         "worst": {kind: max(found) for kind, found in errors.items() if found},
-        "above_2e-5": [row for row in rows if row["error"] > 2e-5],
-        "above_tolerance": [row for row in rows if row["error"] > row["tolerance"]],
+        "above_2e-5": [row for row in rows if not row["error"] <= 2e-5],
+        "above_tolerance": [
+            row for row in rows if not row["error"] <= row["tolerance"]
+        ],
         "rows": rows,
     }
 

@@ -13,7 +13,7 @@ GRPC_PORT, REST_PORT = 8500, 8501
 METRICS_PATH = "/monitoring/prometheus/metrics"
 # Generation takes seconds, and the default is 30.
 REST_TIMEOUT_MS = 300_000
-# `keras_dalle.saved_model.exporter.XLA_FLAG`, without importing TensorFlow.
+# `keras_dalle.saved_model.card_file.XLA_FLAG`, without importing TensorFlow.
 XLA_FLAG = "--xla_cpu_compilation_enabled=true"
 
 MODELS_FILE = "models.config"

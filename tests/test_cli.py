@@ -18,7 +18,8 @@ from keras_dalle.commands import export, generate, preset_names
 from keras_dalle.generation.parameters import PARAMETERS, defaults_of
 from keras_dalle.models.dalle_bart.dalle_bart_text_to_image import DalleBartTextToImage
 from keras_dalle.prediction_service.client import Controls
-from keras_dalle.saved_model.exporter import XLA_FLAG, export_saved_model
+from keras_dalle.saved_model.card_file import XLA_FLAG
+from keras_dalle.saved_model.exporter import export_saved_model
 from keras_dalle.utils.picture_files import read_metadata
 from keras_dalle.utils.picture_metadata import PresetIdentity
 from tests.drawing_task import DrawingTask

@@ -55,7 +55,8 @@ def export(
     check_preset(preset)
     sizes = [1] if warmup_batch_size is None else warmup_batch_size
     with step(f"Loading {preset}"):
-        from keras_dalle.saved_model.exporter import XLA_FLAG, export_saved_model
+        from keras_dalle.saved_model.card_file import XLA_FLAG
+        from keras_dalle.saved_model.exporter import export_saved_model
         from keras_dalle.saved_model.verify import verify_saved_model
 
         task = load_task(preset, weights)

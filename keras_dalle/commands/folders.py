@@ -32,7 +32,7 @@ from keras_dalle.utils.picture_metadata import (
 
 FAILURES_FILE = "failures.jsonl"
 # A row's own fault, or too little memory for a batch. Anything else is a bug of ours.
-_FAILURES = (ValueError, RuntimeError, MemoryError, tf.errors.OpError)
+FAILURES = (ValueError, RuntimeError, MemoryError, tf.errors.OpError)
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def _drawn(
         batch = places[start : start + ROWS_AT_ONCE]
         try:
             images_NHWC = draw([place.request.row for place in batch])
-        except _FAILURES:
+        except FAILURES:
             for place in batch:
                 yield place, _drawn_alone(place, draw)
         else:
@@ -219,7 +219,7 @@ def _misfit(place: Place) -> Exception | None:
 def _drawn_alone(place: Place, draw: Draw) -> np.ndarray | Exception:
     try:
         return draw([place.request.row])[0]
-    except _FAILURES as error:
+    except FAILURES as error:
         return error
 
 

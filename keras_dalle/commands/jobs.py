@@ -54,7 +54,10 @@ class Job:
             typer.BadParameter, ValueError: options do not go together.
         """
         if bool(self.prompts) == (self.prompts_file is not None):
-            raise typer.BadParameter("Give either PROMPTS or --prompts-file.")
+            raise typer.BadParameter(
+                "Give either PROMPTS or --prompts-file. Received: "
+                f"{'both' if self.prompts else 'neither'}."
+            )
         self.best.check(self.num_images)
         if self.prompts:
             self.given.check()
@@ -110,7 +113,9 @@ class Job:
             self.num_images,
             known_tokens_of(model, self.given),
         )
-        requests = best_requests(model, requests, self.best)
+        requests = best_requests(
+            model, requests, self.best, keep_going=output.is_folder
+        )
         if self.views:
             streaming.write_streaming(model, requests, output, identity, self.views)
         else:

@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_dalle.commands.drawing import rows_of
-from keras_dalle.commands.folders import Request
+from keras_dalle.commands.folders import FAILURES, Request
 from keras_dalle.commands.given_pictures import GivenPicture, KnownTokens
 from keras_dalle.generation.parameters import PARAMETERS
 from keras_dalle.utils.file_names import check_file_name
@@ -123,7 +123,7 @@ def _with_known_tokens(
     row = request.row
     try:
         tokens = known_tokens(given, int(row.parameters["seed"]))
-    except (OSError, ValueError) as error:
+    except (OSError, *FAILURES) as error:
         return replace(request, fault=error)
     return replace(request, row=replace(row, known_tokens=tokens))
 

@@ -94,34 +94,54 @@ class Best:
 
 
 def best_requests(
-    task: Any, requests: "list[Request]", wanted: Best
+    task: Any, requests: "list[Request]", wanted: Best, keep_going: bool
 ) -> "list[Request]":
     """Each request's best pictures, best first, as requests with their seeds.
 
     They are the requests themselves where nothing is chosen. Prints the seeds and
     scores. The pictures are drawn again when they are written.
+
+    Args:
+        task: a `DalleBartTextToImage`, or a `ServedModel`.
+        requests: one a prompt.
+        wanted: how many are drawn and kept.
+        keep_going: whether a prompt that cannot be ranked is its own request's fault.
     """
     if wanted.best_of is None:
         return requests
-    from keras_dalle.commands.drawing import given_images
-    from keras_dalle.commands.grids import prompt_bytes
-    from keras_dalle.generation.ranking import best_of
+    from keras_dalle.commands.folders import FAILURES
 
     ranker = wanted.load_ranker()
     best = []
     for request in track(requests, "Ranking", console=console):
-        if request.fault:
-            best.append(request)
-            continue
-        row = request.row
-        inputs = {
-            "prompts": prompt_bytes(row.prompt),
-            "negative_prompts": prompt_bytes(row.negative_prompt),
-        }
-        arguments = {**row.parameters, **given_images([row])}
-        ranked = best_of(task, inputs, wanted.best_of, wanted.keep, ranker, **arguments)
-        for seed, score in zip(ranked.seeds.tolist(), ranked.scores, strict=True):
-            typer.echo(f"{row.prompt}, seed {seed}: {score:.4g}", err=True)
-            chosen = replace(row, parameters={**row.parameters, "seed": seed})
-            best.append(replace(request, row=chosen))
+        try:
+            if request.fault:
+                raise request.fault
+            best += _best_of_one(task, request, wanted.best_of, wanted.keep, ranker)
+        except FAILURES as error:
+            if not keep_going:
+                raise
+            best.append(replace(request, fault=error))
+    return best
+
+
+def _best_of_one(
+    task: Any, request: "Request", num_images: int, keep: int, ranker: Any
+) -> "list[Request]":
+    from keras_dalle.commands.drawing import given_images
+    from keras_dalle.commands.grids import prompt_bytes
+    from keras_dalle.generation.ranking import best_of
+
+    row = request.row
+    inputs = {
+        "prompts": prompt_bytes(row.prompt),
+        "negative_prompts": prompt_bytes(row.negative_prompt),
+    }
+    arguments = {**row.parameters, **given_images([row])}
+    ranked = best_of(task, inputs, num_images, keep, ranker, **arguments)
+    best = []
+    for seed, score in zip(ranked.seeds.tolist(), ranked.scores, strict=True):
+        typer.echo(f"{row.prompt}, seed {seed}: {score:.4g}", err=True)
+        chosen = replace(row, parameters={**row.parameters, "seed": seed})
+        best.append(replace(request, row=chosen))
     return best

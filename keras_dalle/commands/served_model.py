@@ -3,6 +3,7 @@
 # B prompts, M pictures, T image tokens, H height, W width
 
 import io
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -77,19 +78,7 @@ class ServedModel:
             return_tokens: as there; not with an `image`.
             **parameters: all others, by name.
         """
-        prompts, negative_prompts, _ = prompts_of(inputs)
-        count = len(prompts)
-        columns: dict[str, Any] = {
-            "prompts": np.array(prompts, object),
-            "negative_prompts": np.array(negative_prompts, object),
-            **{name: np.asarray(x) for name, x in parameters.items()},
-            "seed": np.asarray(seed, np.int64),
-        }
-        columns = {
-            name: np.repeat(np.broadcast_to(x, count), num_images)
-            for name, x in columns.items()
-        }
-        columns["seed"] = columns["seed"] + np.tile(np.arange(num_images), count)
+        columns = _columns(inputs, {**parameters, "seed": seed}, num_images)
         if return_tokens:
             self._check_no_image(image)
             drawings = list(self._in_parts(self._client.generate_arrays, columns))
@@ -123,22 +112,36 @@ class ServedModel:
         Raises:
             ValueError: a token is given behind one that is not.
         """
-        prompts, negative_prompts, _ = prompts_of(inputs)
         self._require("decode_chunk", "`--stream` and `--animation`")
-        given = None if image is None else _first_tokens(image)
+        columns = _columns(inputs, parameters)
+        if image is not None:
+            columns["image_tokens"] = _first_tokens(image)
+        every = min(every, self.backbone.image_length)
+        streams = [
+            itertools.chain([first], later)
+            for first, later in self._in_parts(
+                lambda **part: self._begun_stream(every, **part), columns
+            )
+        ]
+        # A stream of pictures that are given whole may end earlier.
+        latest: list[Any] = [None] * len(streams)
+        for views in itertools.zip_longest(*streams):
+            pairs = zip(latest, views, strict=True)
+            latest = [old if new is None else new for old, new in pairs]
+            yield np.concatenate(latest)
+
+    def _begun_stream(
+        self, every: int, image_tokens: Sequence[Any] = (), **columns: Any
+    ) -> tuple[np.ndarray, Iterator[np.ndarray]]:
+        """The first view of some rows, and the later ones."""
         views = self._client.stream(
-            prompts,
-            every,
-            image_tokens=given,
-            negative_prompts=negative_prompts,
-            **parameters,
+            every=every, image_tokens=image_tokens or None, **columns
         )
+        first_BHWC = decode_pngs(next(views))
         # Before that, there is nothing to see but what was given.
-        missed = 0 if given is None else max(map(len, given)) // every
-        for number, files in enumerate(views):
-            images_BHWC = decode_pngs(files)
-            for _ in range(1 if number else 1 + missed):
-                yield images_BHWC
+        missed = max(map(len, image_tokens), default=0) // every
+        later = map(decode_pngs, views)
+        return first_BHWC, itertools.chain([first_BHWC] * missed, later)
 
     def encode_images(self, image: np.ndarray) -> np.ndarray:
         """Image tokens int [T] of a picture uint8 [H, W, 3] of any size."""
@@ -221,6 +224,24 @@ class ServedModel:
                 "`complete_image` gives no tokens to rank by. Received: both. Use "
                 "`keras-dalle generate`."
             )
+
+
+def _columns(inputs: Any, parameters: Columns, num_images: int = 1) -> dict[str, Any]:
+    """Prompts and parameters, [M] by name, with the seeds of further pictures."""
+    prompts, negative_prompts, _ = prompts_of(inputs)
+    count = len(prompts)
+    columns: dict[str, Any] = {
+        "prompts": np.array(prompts, object),
+        "negative_prompts": np.array(negative_prompts, object),
+        **{name: np.asarray(x) for name, x in parameters.items()},
+    }
+    columns = {
+        name: np.repeat(np.broadcast_to(x, count), num_images)
+        for name, x in columns.items()
+    }
+    seed_M = columns.get("seed", np.zeros(count * num_images)).astype(np.int64)
+    columns["seed"] = seed_M + np.tile(np.arange(num_images), count)
+    return columns
 
 
 def _first_tokens(image: Sequence[Sequence[int]]) -> list[np.ndarray]:

@@ -102,6 +102,8 @@ def work_as_stored(optimizer):
             return
         averages = optimizer._model_variables_moving_average
         for variable, averaged in zip(variables, averages, strict=True):
+            if averaged is None:
+                continue
             value = tensorflow_variable(averaged)
             is_later = tf.cast(optimizer.iterations > 0, value.dtype)
             momentum = is_later * optimizer.ema_momentum

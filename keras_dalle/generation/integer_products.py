@@ -13,7 +13,12 @@ from keras_dalle.layers.narrow_weights import OFFSET, portable_integer_product
 def integer_product(
     states_MK: tf.Tensor, step_M1: tf.Tensor, kernel_NK: tf.Tensor
 ) -> tf.Tensor:
-    """As `portable_integer_product`: by oneDNN where it is exact here."""
+    """As `portable_integer_product`: by oneDNN where it is exact here.
+
+    Unsigned kernels add 128 times the sum of a row's states, which is taken off after
+    rounding to float32. So the sums are exact while that is below 2^24 as well: for
+    sums of states up to 131,072, where 2730 states of one sign can reach 346,710.
+    """
     if not is_onednn_exact():
         return portable_integer_product(states_MK, step_M1, kernel_NK)
     product_NM = _onednn_product(kernel_NK, tf.transpose(states_MK))

@@ -7,7 +7,7 @@ operand, so that nothing else is transposed; those of int8 as the left one, whic
 reads as it lies.
 
 Rows need no stable heights here: int8 products are sums of integers, and of bfloat16
-ones each row was the same bits in matrices of 1 to 640 rows.
+ones each row was the same bits in matrices of 2 to 6144 rows.
 """
 
 # M rows, K input width, N output width

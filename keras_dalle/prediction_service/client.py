@@ -313,7 +313,7 @@ class PredictionClient:
                 "`images` need a model whose VQGAN has an encoder. Received: a model "
                 "that reads tokens alone. Give `image_tokens`."
             )
-        count = len(tokens or images or ())
+        count = len(tokens or ()) if images is None else len(images)
         return self.predict("score", count, columns)["log_likelihood"]
 
     def _reads_pictures(self) -> bool:

@@ -81,12 +81,17 @@ class DalleBartRecipe:
 
         Raises:
             ValueError: the strategy cannot accumulate gradients, or there is a mesh
-                beside it.
+                beside it, or padding without one.
         """
         if self.mesh and self.strategy != "default":
             raise ValueError(
                 f"`strategy` (={self.strategy!r}) must be 'default' with a `mesh` "
                 f"(={self.mesh}), whose devices are all there are. Set one of them."
+            )
+        if self.pad_to_multiple_of is not None and not self.mesh:
+            raise ValueError(
+                "`pad_to_multiple_of` goes with a `mesh`. Received: "
+                f"{self.pad_to_multiple_of} without one. Set `mesh`, or leave it out."
             )
         keras.utils.set_random_seed(self.seed)
         strategy = make_strategy(self.strategy)

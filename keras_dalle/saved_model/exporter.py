@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_dalle.generation.compiled_steps import compiled_steps
 from keras_dalle.models.dalle_bart.with_weights import with_weights
+from keras_dalle.saved_model.card_file import XLA_FLAG
 from keras_dalle.saved_model.model_card import model_card, write_model_card
 from keras_dalle.saved_model.signatures import ServingModule
 from keras_dalle.saved_model.staging import staged_folder
@@ -21,8 +22,6 @@ from keras_dalle.saved_model.warmup import (
     write_warmup_records,
 )
 
-# XLA is linked into the stock server, and off.
-XLA_FLAG = "--xla_cpu_compilation_enabled=true"
 # Files that a disk, an object store and a network take in parallel; DALL·E Mega in
 # float32 has eleven.
 MAX_SHARD_BYTES = 2**30
@@ -107,12 +106,18 @@ def _choose_version(directory: Path, version: int | None) -> int:
         version = max(present, default=0) + 1
     if not 0 <= version <= MAX_VERSION:
         raise ValueError(
-            f"`version` must be from 0 to {MAX_VERSION}, an int64. Received: {version}"
+            f"`version` must be from 0 to {MAX_VERSION}, the largest of an int64. "
+            f"Received: {version}. Give another."
         )
     if version in present:
         raise FileExistsError(
             f"A version is never overwritten, and {present[version]} exists. Choose "
             "another `version`, or leave it out for the next free one."
+        )
+    if (directory / str(version)).exists():
+        raise FileExistsError(
+            f"A version is a folder. Received: the file {directory / str(version)}. "
+            "Move it, or choose another `version`."
         )
     return version
 

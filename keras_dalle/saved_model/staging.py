@@ -42,7 +42,7 @@ def _publish(path: Path, target: Path) -> None:
     try:
         path.rename(target)
     except OSError as error:
-        if not target.exists():
+        if not target.is_dir():
             raise
         raise FileExistsError(
             f"A version is never overwritten, and {target} appeared meanwhile, by "

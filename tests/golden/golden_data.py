@@ -78,8 +78,10 @@ def neighbouring_weights(model, seed: int) -> Iterator[None]:
             for w, h in zip(weights, half_units, strict=True)
         ]
     )
-    yield
-    model.set_weights(weights)
+    try:
+        yield
+    finally:
+        model.set_weights(weights)
 
 
 def _distance(a, b) -> float:

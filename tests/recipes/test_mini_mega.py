@@ -135,6 +135,13 @@ def test_a_mesh_takes_the_place_of_a_strategy(strategy, data_directory, tokenize
         recipe.training_run(data_directory)
 
 
+def test_padding_is_for_a_mesh(data_directory, tokenizer):
+    recipe = scaled_down(mini_recipe(), tokenizer)
+    recipe.pad_to_multiple_of = 8
+    with pytest.raises(ValueError, match=r"goes with a `mesh`. Received: 8 without"):
+        recipe.training_run(data_directory)
+
+
 # === Data ===
 
 

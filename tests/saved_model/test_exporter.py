@@ -40,13 +40,19 @@ def test_zero_padded_folder_is_the_same_version(tmp_path):
 
 @pytest.mark.parametrize("version", [-1, 2**63])
 def test_a_version_that_no_server_reads_is_refused(tmp_path, version):
-    with pytest.raises(ValueError, match=f"an int64. Received: {version}"):
+    with pytest.raises(ValueError, match=f"an int64. Received: {version}. Give"):
         export_toy(tmp_path, version=version)
 
 
 def test_after_the_last_version_there_is_no_next(tmp_path):
     (tmp_path / str(2**63 - 1)).mkdir()
-    with pytest.raises(ValueError, match=f"an int64. Received: {2**63}"):
+    with pytest.raises(ValueError, match=f"an int64. Received: {2**63}. Give"):
+        export_toy(tmp_path)
+
+
+def test_a_file_in_a_version_s_place_is_named(tmp_path):
+    (tmp_path / "1").touch()
+    with pytest.raises(FileExistsError, match="is a folder. Received: the file .*/1"):
         export_toy(tmp_path)
 
 

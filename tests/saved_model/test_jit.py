@@ -15,8 +15,8 @@ from keras_dalle.models.dalle_bart.with_weights import with_weights
 from keras_dalle.prediction_service.client import PredictionClient
 from keras_dalle.prediction_service.server import PredictionServer
 from keras_dalle.prediction_service.session import SavedModelSession
-from keras_dalle.saved_model.card_file import CARD_JSON_FILE
-from keras_dalle.saved_model.exporter import XLA_FLAG, export_saved_model
+from keras_dalle.saved_model.card_file import CARD_JSON_FILE, XLA_FLAG
+from keras_dalle.saved_model.exporter import export_saved_model
 from keras_dalle.saved_model.graph import read_meta_graph
 from keras_dalle.saved_model.graph_rules import find_faults, jit_functions
 from keras_dalle.saved_model.model_card import CARD_FILE

@@ -4,7 +4,9 @@ import contextlib
 import itertools
 import json
 import os
+from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,7 +17,10 @@ from keras_dalle.commands import generate
 from keras_dalle.commands import reproduce as reproduce_command
 from keras_dalle.commands.grids import decode_pngs
 from keras_dalle.commands.served_model import ServedModel
-from keras_dalle.prediction_service.client import PredictionClient
+from keras_dalle.prediction_service.client import (
+    PredictionClient,
+    PredictionClientError,
+)
 from keras_dalle.prediction_service.server import PredictionServer
 from keras_dalle.utils.picture_files import read_metadata, read_picture
 from tests.toy_task import export_toy
@@ -265,7 +270,53 @@ def test_a_server_of_small_batches(local, target, target_of_small_batches):
         assert content(f"{name}_s.png") == content(f"{name}.png")
 
 
-def test_other_errors_are_not_retried(target):
+def test_a_stream_of_more_pictures_than_a_batch(local, target, target_of_small_batches):
+    words = ["red", "--num-images", MAX_ROWS + 2, "--stream", "--every", 100]
+    drawn(run("client", target, *words[:3], "-o", "whole.png"))
+    drawn(run("client", target_of_small_batches, *words, "-o", "small.png"))
+    assert content("small.png") == content("whole.png")
+
+
+def test_requests_shrink_for_a_batch_and_nothing_else(target, monkeypatch):
+    """Halves that are refused again are halved again; other errors end the job."""
+    sizes = []
+
+    def refusing(code, text):
+        def generate(prompts, **_):
+            sizes.append(len(prompts))
+            if len(prompts) > MAX_ROWS:
+                raise PredictionClientError(target, code, text)
+            return [b""] * len(prompts)
+
+        return generate
+
+    columns = {"prompts": np.array(["a"] * 7, object)}
+    with PredictionClient(target) as client:
+        model = ServedModel(client)
+        too_large = "Task size 7 is larger than maximum input batch size 3"
+        too_many = refusing(grpc.StatusCode.INVALID_ARGUMENT, too_large)
+        assert len([*itertools.chain(*model._in_parts(too_many, columns))]) == 7
+        assert sizes == [7, 3, 3, 1]
+        sizes.clear()
+        model = ServedModel(client)
+        full = refusing(grpc.StatusCode.UNAVAILABLE, "queue is full")
+        with pytest.raises(PredictionClientError, match="queue is full"):
+            list(model._in_parts(full, columns))
+        assert sizes == [7]
+
+
+def test_the_best_of_a_file_lose_no_other(local, target):
+    Path("prompts.jsonl").write_text(
+        '{"prompt": "red"}\n{"prompt": "bad", "temperature": -1}\n'
+    )
+    words = ["--prompts-file", "prompts.jsonl", "--best-of", 2, "-o", "pictures/"]
+    result = run("client", target, *words)
+    assert result.exit_code == 1
+    assert "`temperature`" in Path("pictures/failures.jsonl").read_text()
+    assert len(list(Path("pictures").glob("red_*.png"))) == 1
+
+
+def test_a_row_that_cannot_be_drawn(target):
     with PredictionClient(target) as client:
         model = ServedModel(client)
         with pytest.raises(ValueError, match="2 of 2 rows failed"):
