@@ -19,5 +19,5 @@ def needed_server_flags(path: Path) -> list[str]:
     try:
         flags = read_json(path / CARD_JSON_FILE)["server_flags"]
         return [XLA_FLAG] if XLA_FLAG in flags else []
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError):
         return []

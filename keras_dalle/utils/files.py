@@ -44,7 +44,7 @@ def read_json(path: str | os.PathLike) -> Any:
     """
     try:
         return json.loads(read_limited_text(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{os.fspath(path)} is not valid JSON ({error}). Copy or download it again."
         ) from error

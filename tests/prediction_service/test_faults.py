@@ -164,7 +164,10 @@ def test_a_full_queue_refuses_at_once(in_process, models, tmp_path):
     assert "is full; currently 1 batches enqueued and max_enqueued_batches is 1" in text
     status, _ = server.rest("/v1/models/slow:predict", {"instances": [0.0]})
     assert status == 503
-    assert {call.code().name for call in calls} == {"DEADLINE_EXCEEDED"}
+    running, waiting = (call.code().name for call in calls)
+    assert running == "DEADLINE_EXCEEDED"
+    # By the client's clock, or by the server's, which finds it late in the queue.
+    assert waiting in ("DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED")
 
     def is_served():
         try:
