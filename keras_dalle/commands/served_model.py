@@ -2,6 +2,7 @@
 
 # B prompts, M pictures, T image tokens, H height, W width
 
+import functools
 import io
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -120,7 +121,7 @@ class ServedModel:
         streams = [
             itertools.chain([first], later)
             for first, later in self._in_parts(
-                lambda **part: self._begun_stream(every, **part), columns
+                functools.partial(self._begun_stream, every), columns
             )
         ]
         # A stream of pictures that are given whole may end earlier.

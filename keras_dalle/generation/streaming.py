@@ -79,8 +79,8 @@ def _make_functions(task):
         return decoder.start(task.tokenized_prompts(prompt, negative_prompt), known)
 
     # Traced once each: a graph takes seconds, and every batch size and length of the
-    # cache would be one. Called as concrete functions, which costs half as much: 0.4 of
-    # 0.8 ms a call, where a pass of `emoji_tiny` takes 2.6 ms.
+    # cache would be one. Called as concrete functions, which costs half as much a
+    # call: a pass of a small model is not much longer.
     start = tf.function(read, autograph=False).get_concrete_function(text, text, known)
     started = tf.nest.map_structure(_spec, start.structured_outputs)
     advance = tf.function(decoder.advance, autograph=False).get_concrete_function(

@@ -267,8 +267,7 @@ class Int8Kernel(NarrowKernel):
     (https://arxiv.org/abs/2208.07339, without its outliers).
     """
 
-    # Of 2730 outputs oneDNN makes uneven blocks: 1024 × 2730 took 514 µs of CPU time,
-    # 1024 × 2752 took 390 µs.
+    # Of 2730 outputs oneDNN makes uneven blocks, which take longer than 2752.
     _OUTPUTS = 64
 
     def _build(self, layer):

@@ -83,16 +83,7 @@ class DalleBartRecipe:
             ValueError: the strategy cannot accumulate gradients, or there is a mesh
                 beside it, or padding without one.
         """
-        if self.mesh and self.strategy != "default":
-            raise ValueError(
-                f"`strategy` (={self.strategy!r}) must be 'default' with a `mesh` "
-                f"(={self.mesh}), whose devices are all there are. Set one of them."
-            )
-        if self.pad_to_multiple_of is not None and not self.mesh:
-            raise ValueError(
-                "`pad_to_multiple_of` goes with a `mesh`. Received: "
-                f"{self.pad_to_multiple_of} without one. Set `mesh`, or leave it out."
-            )
+        self._check_mesh()
         keras.utils.set_random_seed(self.seed)
         strategy = make_strategy(self.strategy)
         replicas = strategy.num_replicas_in_sync
@@ -134,6 +125,18 @@ class DalleBartRecipe:
             save=lambda directory: task.save_to_preset(str(directory)),
             in_one_place=placement.gathered if placement else nullcontext,
         )
+
+    def _check_mesh(self) -> None:
+        if self.mesh and self.strategy != "default":
+            raise ValueError(
+                f"`strategy` (={self.strategy!r}) must be 'default' with a `mesh` "
+                f"(={self.mesh}), whose devices are all there are. Set one of them."
+            )
+        if self.pad_to_multiple_of is not None and not self.mesh:
+            raise ValueError(
+                "`pad_to_multiple_of` goes with a `mesh`. Received: "
+                f"{self.pad_to_multiple_of} without one. Set `mesh`, or leave it out."
+            )
 
     def build(self) -> DalleBartTextToImage:
         """The model, with random weights or those of `preset`."""
