@@ -1,9 +1,10 @@
 """Checks the fields of an original's configuration."""
 
 import difflib
-import reprlib
 from collections.abc import Collection, Mapping
 from typing import Any
+
+from keras_dalle.utils.foreign_values import shortened
 
 
 def check_fields(
@@ -36,12 +37,12 @@ def check_fields(
         if field not in known:
             (nearest,) = difflib.get_close_matches(field, known, n=1, cutoff=0.0)
             raise ValueError(
-                f"Unknown field `{field}` (={_short(config[field])}) in the "
+                f"Unknown field `{field}` (={shortened(config[field])}) in the "
                 f"configuration. Did you mean `{nearest}`? Remove the field if it has "
                 "no effect on the network."
             )
     idle = [
-        f"{name}={_short(config[name])}" for name in config if name in without_effect
+        f"{name}={shortened(config[name])}" for name in config if name in without_effect
     ]
     if idle and notes is not None:
         notes.append(f"Without effect here: {', '.join(idle)}.")
@@ -51,7 +52,7 @@ def integer(name: str, value: Any) -> int:
     """`value`, which must be an integer above 0."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(
-            f"`{name}` must be a positive integer. Received: {_short(value)}."
+            f"`{name}` must be a positive integer. Received: {shortened(value)}."
         )
     return value
 
@@ -62,7 +63,7 @@ def number(name: str, value: Any) -> float:
         return float(value)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"`{name}` must be a number. Received: {_short(value)}."
+            f"`{name}` must be a number. Received: {shortened(value)}."
         ) from error
 
 
@@ -70,11 +71,6 @@ def choice(name: str, value: Any, kind: type) -> Any:
     """`value`, which must be of a plain type such as `bool` or `str`."""
     if not isinstance(value, kind):
         raise ValueError(
-            f"`{name}` must be a {kind.__name__}. Received: {_short(value)}."
+            f"`{name}` must be a {kind.__name__}. Received: {shortened(value)}."
         )
     return value
-
-
-def _short(value: Any) -> str:
-    """A value for a message; what comes from outside may be huge when written out."""
-    return reprlib.repr(value)

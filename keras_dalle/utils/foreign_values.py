@@ -1,0 +1,37 @@
+"""Values from outside, as error texts show them."""
+
+import reprlib
+from typing import Any
+
+MAX_CHARACTERS = 200
+
+
+def shortened(value: Any) -> str:
+    """Returns the repr of a value from outside, at most `MAX_CHARACTERS` long.
+
+    The work is bounded too: containers are read a few levels deep and a few entries
+    wide, so that a small file of nested aliases or a huge number costs nothing.
+    """
+    text = _SHORT.repr(value)
+    if len(text) <= MAX_CHARACTERS:
+        return text
+    return text[: MAX_CHARACTERS - 3] + "..."
+
+
+class _ShortRepr(reprlib.Repr):
+    """reprlib's, for wide strings and for integers that have no decimal text."""
+
+    def __init__(self):
+        super().__init__()
+        self.maxlevel = 3
+        self.maxdict = self.maxlist = self.maxtuple = self.maxset = 6
+        self.maxstring = self.maxother = 120
+
+    def repr_int(self, x, level) -> str:
+        # Python refuses to write more than 4,300 digits.
+        if x.bit_length() > 256:
+            return f"<integer of {x.bit_length()} bits>"
+        return super().repr_int(x, level)
+
+
+_SHORT = _ShortRepr()
