@@ -13,6 +13,7 @@ import yaml
 
 from export import server_files as files
 from export.options import parser_of
+from keras_dalle.utils.atomic import write_text
 
 MOUNT = "/etc/tf-serving"
 OBJECTS_FILE = "kserve.yaml"
@@ -40,7 +41,7 @@ def main() -> None:
     )
     objects = arguments.folder / OBJECTS_FILE
     documents = [config_map(arguments), inference_service(arguments)]
-    objects.write_text(yaml.safe_dump_all(documents, sort_keys=False), encoding="utf-8")
+    write_text(objects, yaml.safe_dump_all(documents, sort_keys=False))
     print(f"Exported {path}. Copy the folder, and then create the objects:")
     print(f"{shlex.quote(str(path.parent))} -> {arguments.storage_uri}")
     print(shlex.join(["kubectl", "apply", "-f", str(objects)]))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from export import server_files as files
 from export.options import parser_of
+from keras_dalle.utils.atomic import write_text
 
 
 def main() -> None:
@@ -43,7 +44,7 @@ def write_files(folder: Path, name: str, batch_sizes: list[int]) -> None:
         files.MONITORING_FILE: files.monitoring_text(),
     }
     for file, text in texts.items():
-        (folder / file).write_text(text, encoding="utf-8")
+        write_text(folder / file, text)
 
 
 def binary_command(folder: Path, batch_sizes: list[int], jit: bool) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from export import server_files as files
 from export.options import parser_of
+from keras_dalle.utils.atomic import write_text
 
 # Vertex AI puts the copied folder's gs:// address in here.
 STORAGE = "$(AIP_STORAGE_URI)"
@@ -38,7 +39,7 @@ def main() -> None:
         arguments.preset, arguments.folder, arguments.batch_size, arguments.jit
     )
     text = files.batching_text(arguments.batch_size)
-    (arguments.folder / files.BATCHING_FILE).write_text(text, encoding="utf-8")
+    write_text(arguments.folder / files.BATCHING_FILE, text)
     print(f"Exported {path}.")
     for command in commands(arguments):
         print(shlex.join(command), flush=True)

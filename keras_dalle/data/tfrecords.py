@@ -11,7 +11,6 @@ so a directory that has it is complete.
 
 import io
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from PIL import Image
 
 from keras_dalle.data.emoji import EmojiPictures
 from keras_dalle.data.emoji_split import SPLITS, split_of
+from keras_dalle.utils.atomic import atomic_path, write_text
 
 ROWS_PER_SHARD = 1024
 _CONTENTS = "contents.json"
@@ -57,9 +57,7 @@ def write_tfrecords(directory: str | Path, pictures: EmojiPictures) -> dict[str,
             _write_shard(directory / name, _examples(pictures, shard_rows))
         rows_of_split[split] = len(rows)
     contents = {"rows": rows_of_split, "image_shape": pictures.images.shape[1:]}
-    partial = directory / f"{_CONTENTS}.partial"
-    partial.write_text(json.dumps(contents, indent=2) + "\n")
-    os.replace(partial, directory / _CONTENTS)
+    write_text(directory / _CONTENTS, json.dumps(contents, indent=2) + "\n")
     return rows_of_split
 
 
@@ -130,11 +128,9 @@ def _examples(pictures: EmojiPictures, rows: Iterable[int]) -> Iterable[bytes]:
 
 
 def _write_shard(path: Path, examples: Iterable[bytes]) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    with tf.io.TFRecordWriter(str(partial)) as writer:
+    with atomic_path(path) as partial, tf.io.TFRecordWriter(str(partial)) as writer:
         for example in examples:
             writer.write(example)
-    os.replace(partial, path)
 
 
 def _checked_shards(directory: Path, split: str) -> tuple[list[Path], list[int]]:

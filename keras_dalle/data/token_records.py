@@ -12,14 +12,16 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from keras_dalle.utils.atomic import atomic_path
+
 SHARDS = "train-*.tfrecord"
 
 
 def write_token_records(
     path: str | os.PathLike, captions: Iterable[str], image_tokens: np.ndarray
 ) -> None:
-    """Writes one shard, row by row."""
-    with tf.io.TFRecordWriter(os.fspath(path)) as writer:
+    """Writes one shard, row by row; it appears whole or not at all."""
+    with atomic_path(path) as partial, tf.io.TFRecordWriter(str(partial)) as writer:
         for caption, tokens_T in zip(captions, image_tokens, strict=True):
             text = tf.train.BytesList(value=[caption.encode()])
             feature = {

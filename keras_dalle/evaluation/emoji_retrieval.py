@@ -13,6 +13,7 @@ from rich.progress import track
 from keras_dalle.data.emoji_dataset import emoji_split
 from keras_dalle.data.emoji_split import SPLITS, VALIDATION
 from keras_dalle.evaluation.retrieval import rank_by_rgb_distance, top_k_accuracy
+from keras_dalle.utils.atomic import write_text
 from keras_dalle.utils.images import image_grid
 from keras_dalle.utils.picture_files import save_picture
 
@@ -89,8 +90,8 @@ def evaluate_emoji(
                 _save_grid(folder / "vqgan.png", captions, images, restored, "VQGAN")
     if output is not None:
         content = [dataclasses.asdict(result) for result in results]
-        _write(Path(output) / "results.json", json.dumps(content, indent=2) + "\n")
-        _write(Path(output) / "results.md", markdown_table(results))
+        write_text(Path(output) / "results.json", json.dumps(content, indent=2) + "\n")
+        write_text(Path(output) / "results.md", markdown_table(results))
     return results
 
 
@@ -151,9 +152,3 @@ def markdown_table(results: list[SplitResult]) -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-
-
-def _write(path, text):
-    temporary = path.with_suffix(".partial")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

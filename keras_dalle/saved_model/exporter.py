@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,14 @@ from keras_dalle.models.dalle_bart.with_weights import with_weights
 from keras_dalle.saved_model.card_file import XLA_FLAG
 from keras_dalle.saved_model.model_card import model_card, write_model_card
 from keras_dalle.saved_model.signatures import ServingModule
-from keras_dalle.saved_model.staging import staged_folder
 from keras_dalle.saved_model.versions import MAX_VERSION, list_versions
 from keras_dalle.saved_model.warmup import (
     DEFAULT_BATCH_SIZES,
     check_batch_sizes,
     write_warmup_records,
 )
+from keras_dalle.utils.atomic import atomic_directory
+from keras_dalle.utils.writable import check_folder_place
 
 # Files that a disk, an object store and a network take in parallel; DALL·E Mega in
 # float32 has eleven.
@@ -41,7 +42,7 @@ def export_saved_model(
 ) -> Path:
     """Writes `directory/<version>/`, whole or not at all.
 
-    The model is written to a folder with a dot-name in `directory`, which servers
+    The model is written to a folder with a dot-name beside its place, which servers
     that poll for integer names do not see, and then renamed.
 
     Args:
@@ -64,18 +65,17 @@ def export_saved_model(
 
     Raises:
         FileExistsError: `version` is there already.
+        OSError: It cannot be written, or the disk is full.
         ValueError: A number is out of its range, or the check finds a fault.
     """
     check_batch_sizes(warmup_batch_sizes)
     if weights is not None:
         task = with_weights(task, weights)
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    target = directory / str(_choose_version(directory, version))
+    target = Path(directory) / str(choose_version(directory, version))
     # Saving traces again what has defaults.
     with _steps(jit):
         module = ServingModule(task)
-    with staged_folder(target) as path:
+    with _new_version(target) as path:
         with _steps(jit):
             _save(module, path)
         config = keras.saving.serialize_keras_object(task)
@@ -100,8 +100,32 @@ def _steps(jit: bool) -> contextlib.AbstractContextManager:
     return compiled_steps() if jit else contextlib.nullcontext()
 
 
-def _choose_version(directory: Path, version: int | None) -> int:
-    present = list_versions(directory)
+@contextlib.contextmanager
+def _new_version(target: Path) -> Iterator[Path]:
+    try:
+        with atomic_directory(target) as path:
+            yield path
+    except FileExistsError as error:
+        raise FileExistsError(
+            f"A version is never overwritten, and {target} appeared meanwhile, by "
+            "another export. Export again for the next free version."
+        ) from error
+
+
+def choose_version(directory: str | Path, version: int | None) -> int:
+    """The version that an export writes: the one asked for, or the next free one.
+
+    Args:
+        directory: as of `export_saved_model`.
+        version: as of `export_saved_model`.
+
+    Raises:
+        OSError: the folder cannot be written, or has the version.
+        ValueError: the version is out of range.
+    """
+    directory = Path(directory)
+    check_folder_place(directory)
+    present = list_versions(directory) if directory.exists() else {}
     if version is None:
         version = max(present, default=0) + 1
     if not 0 <= version <= MAX_VERSION:

@@ -6,6 +6,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from keras_dalle.utils.atomic import atomic_path
+
 
 def store_half_precision(preset_directory: str | os.PathLike) -> None:
     """Rewrites a preset's `*.weights.h5` with float16 in place of float32, compressed.
@@ -17,10 +19,12 @@ def store_half_precision(preset_directory: str | os.PathLike) -> None:
         preset_directory: a folder written by `save_to_preset`.
     """
     for path in sorted(Path(preset_directory).glob("*.weights.h5")):
-        temporary = path.with_suffix(".tmp")
-        with h5py.File(path) as source, h5py.File(temporary, "w") as target:
+        with (
+            atomic_path(path) as partial,
+            h5py.File(path) as source,
+            h5py.File(partial, "w") as target,
+        ):
             source.visititems(lambda name, item: _copy(name, item, target))
-        os.replace(temporary, path)
 
 
 def _copy(name, item, target):

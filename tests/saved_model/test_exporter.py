@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from keras_dalle.saved_model import exporter, versions
 from keras_dalle.saved_model.exporter import export_saved_model
-from keras_dalle.saved_model.staging import staged_folder
 from tests.toy_task import ToyTask, export_toy
 
 
@@ -70,7 +69,7 @@ def test_folder_appears_whole_after_its_check(tmp_path):
     seen = []
 
     def look(path, module):
-        seen.append((versions.list_versions(tmp_path), path.parent.name[0]))
+        seen.append((versions.list_versions(tmp_path), path.parents[1].name[0]))
 
     path = export_saved_model(ToyTask(), tmp_path, check=look)
     assert seen == [({}, ".")]
@@ -126,28 +125,10 @@ def test_next_export_removes_what_a_killed_one_left(tmp_path):
     command = [sys.executable, "-c", KILLED_EXPORT, str(tmp_path)]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
     (left,) = tmp_path.iterdir()
-    assert (left / "1" / "saved_model.pb").is_file()
+    assert (left / "new" / "1" / "saved_model.pb").is_file()
     assert versions.list_versions(tmp_path) == {}
     assert export_toy(tmp_path).name == "1"
     assert [child.name for child in tmp_path.iterdir()] == ["1"]
-
-
-def test_staging_folder_of_a_living_export_stays(tmp_path):
-    with staged_folder(tmp_path / "1") as first:
-        first.mkdir()
-        with staged_folder(tmp_path / "2") as second:
-            second.mkdir()
-        assert first.is_dir()
-    assert sorted(child.name for child in tmp_path.iterdir()) == ["1", "2"]
-
-
-def test_folder_that_was_never_locked_is_removed_if_empty(tmp_path):
-    (tmp_path / ".export-empty").mkdir()
-    (tmp_path / ".export-full").mkdir()
-    (tmp_path / ".export-full" / "file").touch()
-    with staged_folder(tmp_path / "1") as path:
-        path.mkdir()
-    assert sorted(c.name for c in tmp_path.iterdir()) == [".export-full", "1"]
 
 
 def test_config_rides_along(tmp_path):
@@ -158,7 +139,7 @@ def test_config_rides_along(tmp_path):
 
 def test_versions_are_integers_only(tmp_path):
     too_large = str(2**63)
-    for name in ("2", "00000010", ".export-x", "1.5", "-3", "latest", "٣", too_large):
+    for name in ("2", "00000010", ".partial-x", "1.5", "-3", "latest", "٣", too_large):
         (tmp_path / name).mkdir()
     (tmp_path / "99").write_text("a file")
     assert {v: p.name for v, p in versions.list_versions(tmp_path).items()} == {

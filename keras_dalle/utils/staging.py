@@ -1,0 +1,92 @@
+"""Folders for what is not whole yet; those of dead processes do not stay."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+PREFIX = ".partial-"
+LOCK_FILE = "lock"
+
+
+@contextlib.contextmanager
+def staging_folder(parent: Path) -> Iterator[Path]:
+    """A folder of its own in `parent`, which is gone at the end of the block.
+
+    It has a dot-name, which servers that poll for integer names do not see. What dead
+    processes left of such folders is removed: a living one holds a lock on its own.
+
+    Args:
+        parent: an existing folder.
+    """
+    _remove_abandoned(parent)
+    staging, lock = _locked_folder(parent)
+    try:
+        yield staging
+    finally:
+        # What cannot be removed now is left to the next process.
+        with contextlib.suppress(OSError):
+            _remove(staging)
+        os.close(lock)
+
+
+def _locked_folder(parent: Path) -> tuple[Path, int]:
+    """A new folder and its lock: to close that, or to die, releases it."""
+    while True:
+        staging = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+        # Another process may remove the folder before it is locked.
+        with contextlib.suppress(FileNotFoundError):
+            lock = os.open(staging / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+            if _is_locked_by(lock) and (staging / LOCK_FILE).exists():
+                return staging, lock
+            os.close(lock)
+
+
+def _is_locked_by(descriptor: int) -> bool:
+    """Locks the file, unless another process has done so.
+
+    A file system without locks counts as locked: there nothing can be locked again,
+    so that no process removes another's folder.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Leaves alone what is in doubt, as on a file system without locks."""
+    with contextlib.suppress(OSError), os.scandir(parent) as entries:
+        for entry in entries:
+            if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False):
+                _remove_if_abandoned(Path(entry.path))
+
+
+def _remove_if_abandoned(staging: Path) -> None:
+    with contextlib.suppress(OSError):
+        staging.rmdir()  # Killed before there was a lock, or after.
+    with contextlib.suppress(OSError):
+        lock = os.open(staging / LOCK_FILE, os.O_RDWR | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _remove(staging)
+        finally:
+            os.close(lock)
+
+
+def _remove(staging: Path) -> None:
+    """Removes the lock last: a folder that has things and no lock would stay."""
+    with os.scandir(staging) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            elif entry.name != LOCK_FILE:
+                os.unlink(entry.path)
+    (staging / LOCK_FILE).unlink()
+    staging.rmdir()
