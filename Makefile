@@ -4,7 +4,6 @@ PYTEST_FLAGS ?=
 BIN := .venv/bin
 FONT_PACKAGES := fonts-noto-color-emoji libfribidi0
 PRESET := keras_dalle/presets/emoji_tiny
-export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 # Make would expand a $ and the shell a quote; by way of the environment neither does.
 override PROMPT := $(value PROMPT)

@@ -47,6 +47,7 @@ setup(
         "safetensors",
         "tokenizers==0.23.*",
         "typer",
+        "wrapt",
     ],
     extras_require={
         "training": ["tensorboard", "codecarbon"],

@@ -14,6 +14,7 @@ import yaml
 from export import server_files as files
 from export.options import parser_of
 from keras_dalle.utils.atomic import write_text
+from keras_dalle.utils.tensorflow_start import prepare_tensorflow
 
 MOUNT = "/etc/tf-serving"
 OBJECTS_FILE = "kserve.yaml"
@@ -22,6 +23,7 @@ RUNTIME_VERSION = files.IMAGE.partition(":")[2]
 
 
 def main() -> None:
+    prepare_tensorflow()
     parser = parser_of(
         __doc__,
         "python -m export.kserve emoji_tiny out/kserve --storage-uri gs://models/dalle",

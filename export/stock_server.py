@@ -11,9 +11,11 @@ from pathlib import Path
 from export import server_files as files
 from export.options import parser_of
 from keras_dalle.utils.atomic import write_text
+from keras_dalle.utils.tensorflow_start import prepare_tensorflow
 
 
 def main() -> None:
+    prepare_tensorflow()
     parser = parser_of(
         __doc__, "python -m export.stock_server emoji_tiny out/serving --docker"
     )

@@ -14,6 +14,7 @@ from typing import Any
 from export import server_files as files
 from export.options import parser_of
 from keras_dalle.utils.atomic import write_text
+from keras_dalle.utils.tensorflow_start import prepare_tensorflow
 
 # Vertex AI puts the copied folder's gs:// address in here.
 STORAGE = "$(AIP_STORAGE_URI)"
@@ -22,6 +23,7 @@ NEVER_S = 31_540_000
 
 
 def main() -> None:
+    prepare_tensorflow()
     parser = parser_of(
         __doc__,
         "python -m export.vertex_ai emoji_tiny out/vertex --region europe-west4 "

@@ -4,7 +4,6 @@ Nothing here or at the head of `commands` imports TensorFlow, so that `--help` i
 immediate; each command imports what it needs when it runs.
 """
 
-import os
 from typing import Any
 
 import typer
@@ -25,6 +24,7 @@ from keras_dalle.commands.serve import serve
 from keras_dalle.commands.stock_flags import StockFlagsCommand
 from keras_dalle.commands.tokens import decode, encode
 from keras_dalle.commands.train import train
+from keras_dalle.utils.tensorflow_start import prepare_tensorflow
 
 # What a user can cause and mend: bad values, files, ports, servers, extras that are not
 # installed. Anything else is a bug of ours and shows its traceback.
@@ -105,10 +105,7 @@ for _function, _examples in COMMANDS:
 
 def main() -> None:
     """The console script."""
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # Read when TensorFlow is imported, which no command has done yet.
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    prepare_tensorflow()
     app(prog_name="keras-dalle")
 
 

@@ -4,9 +4,11 @@ import os
 
 import pytest
 
+from keras_dalle.utils.tensorflow_start import prepare_tensorflow
+
 # As the console script has it, before TensorFlow is imported: what tests draw in this
 # process and by a command is the same picture on CPUs without AVX-512 as well.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+prepare_tensorflow()
 
 
 @pytest.hookimpl(wrapper=True)

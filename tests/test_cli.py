@@ -1,4 +1,3 @@
-import contextlib
 import inspect
 import os
 import re
@@ -11,7 +10,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from keras_dalle import cli, demo
+from keras_dalle import demo
 from keras_dalle.cli import COMMANDS, app
 from keras_dalle.commands import client as client_command
 from keras_dalle.commands import export, generate, preset_names
@@ -26,7 +25,6 @@ from tests.drawing_task import DrawingTask
 from tests.fonts import needs_font
 from tests.tiny_preset import tiny_task
 from tests.toy_task import ToyTask, export_toy
-from training import train as training_script
 
 ANY_PORTS = ("--port", 0, "--rest_api_port", 0)
 SHIPPED_CONFIG = preset_names.CONFIG_FILE
@@ -361,23 +359,3 @@ def test_prepare_data_counts_pictures(monkeypatch, tmp_path):
     assert "1 like an earlier one." in result.stdout
     rows = re.findall(r"^[\w-]+: (\d+)$", result.stdout, re.MULTILINE)
     assert sum(map(int, rows)) == 3
-
-
-@pytest.mark.parametrize(
-    "main, words",
-    [(training_script.main, ["train"]), (cli.main, ["keras-dalle", "train"])],
-)
-def test_tensorflow_and_onednn_are_chosen(monkeypatch, main, words):
-    """By the console script for all commands, before one imports TensorFlow."""
-    seen = {}
-    for name in ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS", "TF_CPP_MIN_LOG_LEVEL"):
-        monkeypatch.setenv(name, "kept by monkeypatch")
-        monkeypatch.delenv(name)
-    monkeypatch.setattr(
-        training_script.recipes, "run", lambda *_: seen.update(os.environ)
-    )
-    monkeypatch.setattr(sys, "argv", [*words, "--recipe", "emoji_tiny"])
-    with contextlib.suppress(SystemExit):
-        main()
-    assert seen["KERAS_BACKEND"] == "tensorflow"
-    assert seen["TF_ENABLE_ONEDNN_OPTS"] == "1"

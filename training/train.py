@@ -1,18 +1,14 @@
 """Trains by a recipe: python -m training.train --recipe emoji_tiny."""
 
 import argparse
-import os
 from pathlib import Path
 
 from keras_dalle import recipes
+from keras_dalle.utils.tensorflow_start import prepare_tensorflow
 
 
 def main() -> None:
-    # Keras and TensorFlow, which read these, are imported no earlier than below.
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    # TensorFlow's own default is on only where a CPU has AVX-512. With AVX2 alone a
-    # step takes a quarter less time with it, see docs/benchmarks.md.
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    prepare_tensorflow()
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog="Example: python -m training.train --recipe emoji_vqgan "
