@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PYTEST_FLAGS ?=
 BIN := .venv/bin
-FONT_PACKAGES := fonts-noto-color-emoji libfribidi0
+FONT_PACKAGES := fontconfig fonts-dejavu-core fonts-noto-color-emoji libfribidi0
 PRESET := keras_dalle/presets/emoji_tiny
 
 # Make would expand a $ and the shell a quote; by way of the environment neither does.
@@ -79,11 +79,11 @@ development: .venv/installed-development
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
 	touch $@
 
-# The tests draw real emoji; without the font those that do are skipped.
+# The tests draw real emoji and letters; without the fonts those that do are skipped.
 font:
 	@dpkg -s $(FONT_PACKAGES) > /dev/null 2>&1 || \
 	{ $(call apt_install,$(FONT_PACKAGES)); } || \
-	echo "Warning: no emoji font. Install it: sudo apt-get install $(FONT_PACKAGES)"
+	echo "Warning: no fonts for the tests. Install them: sudo apt-get install $(FONT_PACKAGES)"
 
 # `ip`, by which a test connects two network namespaces.
 network:

@@ -43,6 +43,7 @@ setup(
         "packaging",
         "Pillow>=11",
         "PyYAML",
+        "regex",
         "rich",
         "safetensors",
         "tokenizers==0.23.*",

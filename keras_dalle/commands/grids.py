@@ -5,6 +5,7 @@
 import io
 import math
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import numpy as np
 from PIL import Image
 
 import keras_dalle
-from keras_dalle.utils.images import image_grid
+from keras_dalle.commands.progress import console
+from keras_dalle.utils.images import MissingGlyphs, image_grid
+from keras_dalle.utils.labels import boxes_message, clusters_of
 from keras_dalle.utils.picture_files import check_metadata_fits, save_picture
 from keras_dalle.utils.picture_metadata import (
     MAX_PICTURES,
@@ -35,7 +38,8 @@ def plan_grid(
 ) -> PictureMetadata:
     """The metadata of a file with all pictures, checked before they are drawn.
 
-    One picture without a label is the file by itself; all else is a grid.
+    Says on standard error which characters of the labels no font has. One picture
+    without a label is the file by itself; all else is a grid.
 
     Args:
         rows: the pictures' inputs.
@@ -58,6 +62,8 @@ def plan_grid(
         grid = GridLayout(columns or square, labels)
     metadata = PictureMetadata(rows, preset, grid, keras_dalle.__version__)
     check_metadata_fits(metadata, path)
+    if labels and (message := boxes_message(_label(row.prompt) for row in rows)):
+        console.print(f"Note: {message}", markup=False, soft_wrap=True)
     return metadata
 
 
@@ -83,7 +89,10 @@ def compose(images_NHWC: np.ndarray, metadata: PictureMetadata) -> Image.Image:
     if grid is None:
         return Image.fromarray(images_NHWC[0])
     texts = [_label(row.prompt) for row in metadata.pictures] if grid.labels else None
-    return image_grid(images_NHWC, grid.columns, texts)
+    with warnings.catch_warnings():
+        # `plan_grid` says it once, and this is called for every view of a stream.
+        warnings.simplefilter("ignore", MissingGlyphs)
+        return image_grid(images_NHWC, grid.columns, texts)
 
 
 def decode_pngs(pngs: Sequence[bytes]) -> np.ndarray:
@@ -100,6 +109,7 @@ def prompt_bytes(prompt: str) -> bytes:
 
 def _label(prompt: str) -> str:
     text = prompt_bytes(prompt).decode(errors="replace")
-    if len(text) <= MAX_LABEL_CHARACTERS:
+    clusters = clusters_of(text)
+    if len(clusters) <= MAX_LABEL_CHARACTERS:
         return text
-    return text[: MAX_LABEL_CHARACTERS - 1] + "…"
+    return "".join(clusters[: MAX_LABEL_CHARACTERS - 1]) + "…"

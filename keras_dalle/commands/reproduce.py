@@ -174,7 +174,7 @@ def _verdict(
     if differing:
         return False, (
             f"not identical: the {count} drawn are, but {differing} pixels of the file "
-            "are not, because it was edited, or encoded or labelled by another version "
-            "of Pillow"
+            "are not, because it was edited, encoded by another version of Pillow, or "
+            "labelled with other fonts"
         )
     return True, f"identical: all pixels of the file, and {count} of {count} pictures"

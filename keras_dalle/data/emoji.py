@@ -12,6 +12,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, features
 from rich.progress import track
 
+from keras_dalle.utils.fonts import BITMAP_SIZES
+
 FONT_PATHS = (
     "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf",  # Debian, Ubuntu
     "/usr/share/fonts/google-noto-color-emoji-fonts/NotoColorEmoji.ttf",  # Fedora
@@ -20,8 +22,6 @@ FONT_PATHS = (
     "/opt/homebrew/share/fonts/NotoColorEmoji.ttf",
     "/usr/local/share/fonts/NotoColorEmoji.ttf",
 )
-# The only sizes at which these bitmap fonts draw: Noto's, then Apple's.
-FONT_SIZES = (109, 160)
 INSTALL_FONT = "sudo apt-get install -y fonts-noto-color-emoji"
 INSTALL_SHAPING = "sudo apt-get install -y libraqm0 libfribidi0"
 
@@ -197,7 +197,7 @@ def render_emoji(
 
 
 def _load(path: Path) -> ImageFont.FreeTypeFont:
-    for size in FONT_SIZES:
+    for size in BITMAP_SIZES:
         try:
             face = ImageFont.truetype(
                 str(path), size, layout_engine=ImageFont.Layout.RAQM
@@ -208,7 +208,7 @@ def _load(path: Path) -> ImageFont.FreeTypeFont:
             return face
     raise ValueError(
         f"`font` must be a colour bitmap font that draws emoji at one of the sizes "
-        f"{FONT_SIZES}. Received: {path}. Noto Color Emoji is installed by "
+        f"{BITMAP_SIZES}. Received: {path}. Noto Color Emoji is installed by "
         f"`{INSTALL_FONT}`."
     )
 

@@ -3,15 +3,20 @@
 # N pictures, H height, W width
 
 import math
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
+
+from keras_dalle.utils.labels import boxes_message, wrapped
 
 _MARGIN = 8
 _LABEL_WIDTH = 120  # the least: narrower columns break most words
-_FONT_SIZE = 13
-_LINE_HEIGHT = 16
+
+
+class MissingGlyphs(UserWarning):
+    """Labels have characters that no font of the machine has."""
 
 
 def image_grid(
@@ -24,7 +29,9 @@ def image_grid(
     Args:
         images: uint8 [N, H, W, 3].
         columns: Pictures a row. About the square root of N if `None`.
-        labels: [N] texts, wrapped to the width of a column.
+        labels: [N] texts, wrapped to the width of a column. The fonts of the machine
+            draw them, in every script and emoji that one has. Else there is a box, and
+            a `MissingGlyphs` warning.
 
     Raises:
         ValueError: Wrong shape or type, or not one label a picture.
@@ -42,11 +49,15 @@ def image_grid(
         columns = math.ceil(math.sqrt(len(images)))
     if columns < 1:
         raise ValueError(f"`columns` must be positive. Received: {columns}")
-    texts = [_wrap(label, column_width) for label in labels]
+    if message := boxes_message(labels):
+        warnings.warn(message, MissingGlyphs, stacklevel=2)
+    texts = [wrapped(label, column_width) for label in labels]
     rows = [
         range(i, min(i + columns, len(images))) for i in range(0, len(images), columns)
     ]
-    label_heights = [_LINE_HEIGHT * max(len(texts[i]) for i in row) for row in rows]
+    label_heights = [
+        max(sum(line.height for line in texts[i]) for i in row) for row in rows
+    ]
     grid = Image.new(
         "RGB",
         (
@@ -61,7 +72,10 @@ def image_grid(
             left = _MARGIN + column * (column_width + _MARGIN)
             picture = Image.fromarray(images[i])
             grid.paste(picture, (left + (column_width - width) // 2, top))
-            _draw_label(grid, texts[i], left + column_width // 2, top + height)
+            below = top + height
+            for line in texts[i]:
+                line.draw(grid, left + column_width // 2, below)
+                below += line.height
         top += height + label_height + _MARGIN
     return grid
 
@@ -74,30 +88,3 @@ def _check_images(images: np.ndarray) -> None:
         )
     if images.dtype != np.uint8:
         raise ValueError(f"`images` must be uint8. Received: {images.dtype}")
-
-
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size=_FONT_SIZE)
-
-
-def _wrap(label: str, width: int) -> list[str]:
-    """Breaks a label into lines no wider than `width`, within a word if it must."""
-    font = _font()
-    lines: list[str] = []
-    for word in label.split():
-        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
-            lines[-1] += f" {word}"
-            continue
-        lines.append("")
-        for character in word:
-            if lines[-1] and font.getlength(lines[-1] + character) > width:
-                lines.append("")
-            lines[-1] += character
-    return lines
-
-
-def _draw_label(grid: Image.Image, lines: list[str], centre: int, top: int) -> None:
-    draw = ImageDraw.Draw(grid)
-    for number, line in enumerate(lines):
-        place = (centre, top + number * _LINE_HEIGHT)
-        draw.text(place, line, fill="black", font=_font(), anchor="ma")
