@@ -38,6 +38,20 @@ def convert(
         Path | None,
         typer.Option(help="The folder of the VQGAN that belongs to a DALL·E mini."),
     ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="The .yaml to read where taming-transformers' folder has several.",
+            metavar="FILE",
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="The .ckpt to read where taming-transformers' folder has several.",
+            metavar="FILE",
+        ),
+    ] = None,
     dtype: Annotated[
         Literal["float32", "bfloat16", "float16"] | None,
         typer.Option(help="Of the written weights. Default: float32."),
@@ -61,13 +75,18 @@ def convert(
 
     refuse_existing(target)
     known = recognise(source)
-    stored = known.tensors(source) if known.tensors else {}
+    files = {"config": config, "weights": weights}
+    choice = {name: path for name, path in files.items() if path is not None}
+    own = choice if known.has_choice else {}
+    stored = known.tensors(source, **own) if known.tensors else {}
     console.print(f"{source}: {known.name}", markup=False, soft_wrap=True)
     print_tensors(stored, limit=None if tensors else LARGEST)
     notes: list[str] = []
     arguments = {"dtype": dtype} if dtype else {}
     with values_on_demand(), progress_of(stored) as on_assigned:
-        checkpoint = read_checkpoint(source, vqgan, notes, on_assigned, **arguments)
+        checkpoint = read_checkpoint(
+            source, vqgan, notes, on_assigned, choice, **arguments
+        )
         print_model(checkpoint.model)
         with atomic_directory(target) as partial:
             write_checkpoint(checkpoint, partial, form, notes)

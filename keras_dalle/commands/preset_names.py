@@ -1,11 +1,11 @@
 """Presets by name: what there is, and a task from what the user typed."""
 
 import difflib
-import json
 from pathlib import Path
 from typing import Any
 
 from keras_dalle.utils.files import read_json
+from keras_dalle.utils.foreign_values import described
 from keras_dalle.utils.hub import PREFIX, HubError, cached_folder
 from keras_dalle.utils.picture_metadata import PresetIdentity
 
@@ -47,7 +47,7 @@ def check_preset(preset: str) -> None:
     """
     shipped = shipped_presets()
     is_handle = "://" in preset
-    if preset in shipped or is_handle or (Path(preset) / CONFIG_FILE).is_file():
+    if preset in shipped or is_handle or (Path(preset) / CONFIG_FILE).exists():
         return
     published = [
         name for name, fields in published_presets().items() if "vqgan" in fields
@@ -109,7 +109,7 @@ def load_vqgan(preset: str) -> Any:
 def _is_vqgan(folder: Path) -> bool:
     """Whether a folder is KerasHub's preset of a VQGAN."""
     path = folder / CONFIG_FILE
-    config = read_json(path) if path.is_file() else None
+    config = read_json(path) if path.exists() else None
     return isinstance(config, dict) and config.get("class_name") == "VQGANBackbone"
 
 
@@ -121,7 +121,7 @@ def _loaded(cls: Any, preset: str, **arguments: Any) -> Any:
     except (OSError, ValueError, KeyError) as error:
         raise OSError(
             f"The files of preset {preset} cannot be read, or are damaged. Install or "
-            f"download them again. {type(error).__name__}: {error}"
+            f"download them again. {described(error)}"
         ) from error
 
 
@@ -159,8 +159,9 @@ def preset_facts(preset: str) -> dict[str, Any]:
     identity = preset_identity(preset)
     facts = dict(DalleBartBackbone.presets.get(preset, {}).get("metadata", {}))
     for folder in _local_folders(preset)[:1]:
-        if (folder / METADATA_FILE).is_file():
-            facts |= json.loads((folder / METADATA_FILE).read_text(encoding="utf-8"))
+        if (folder / METADATA_FILE).exists():
+            metadata = read_json(folder / METADATA_FILE)
+            facts |= metadata if isinstance(metadata, dict) else {}
     kept = {key: x for key, x in facts.items() if key not in ("path", "tasks")}
     return {"name": identity.name, "sha256": identity.sha256, **kept}
 

@@ -1,6 +1,5 @@
 """`keras-dalle presets`: the models that this package knows by name."""
 
-import json
 from pathlib import Path
 
 import typer
@@ -8,6 +7,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from keras_dalle.commands.preset_names import published_presets, shipped_presets
+from keras_dalle.utils.files import read_json
 
 METADATA_FILE = "metadata.json"
 
@@ -37,5 +37,5 @@ def parameter_count(preset_directory: Path) -> str:
     path = preset_directory / METADATA_FILE
     if not path.is_file():
         return "unknown"
-    count = json.loads(path.read_text(encoding="utf-8")).get("parameter_count")
+    count = read_json(path).get("parameter_count")
     return "unknown" if count is None else f"{count:,}"

@@ -29,17 +29,17 @@ def check_fields(
     missing = sorted(set(required) - set(config))
     if missing:
         raise ValueError(
-            f"The configuration must have the fields {missing}. "
-            f"Received: {sorted(config)}"
+            f"The configuration must have the fields {shortened(missing)}. "
+            f"Received: {shortened(sorted(config, key=str))}."
         )
     known = {*required, *optional, *without_effect}
     for field in config:
         if field not in known:
             (nearest,) = difflib.get_close_matches(field, known, n=1, cutoff=0.0)
             raise ValueError(
-                f"Unknown field `{field}` (={shortened(config[field])}) in the "
-                f"configuration. Did you mean `{nearest}`? Remove the field if it has "
-                "no effect on the network."
+                f"Unknown field {shortened(field)} (={shortened(config[field])}) in "
+                f"the configuration. Did you mean `{nearest}`? Remove the field if it "
+                "has no effect on the network."
             )
     idle = [
         f"{name}={shortened(config[name])}" for name in config if name in without_effect

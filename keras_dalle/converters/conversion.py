@@ -59,6 +59,7 @@ def read_checkpoint(
     vqgan_directory: str | os.PathLike | None = None,
     notes: list[str] | None = None,
     on_assigned: Callable[[str], None] | None = None,
+    choice: Mapping[str, Any] | None = None,
     **kwargs: Any,
 ) -> Checkpoint:
     """Reads a folder of any known format, with the tokenizer that lies in it.
@@ -69,6 +70,8 @@ def read_checkpoint(
             and the tokenizer become a task.
         notes: gets sentences on what was read and has no effect.
         on_assigned: called with each tensor's name when it has been assigned.
+        choice: `config` and `weights`, the files to read where taming-transformers'
+            folder has several.
         **kwargs: of the model's class, e.g. `dtype`.
 
     Raises:
@@ -77,9 +80,9 @@ def read_checkpoint(
             together.
     """
     directory = Path(directory)
-    model = recognise(directory).load(
-        directory, notes=notes, on_assigned=on_assigned, **kwargs
-    )
+    known = recognise(directory)
+    own, of_vqgan = _choices(known.has_choice, vqgan_directory, choice)
+    model = known.load(directory, notes=notes, on_assigned=on_assigned, **own, **kwargs)
     if isinstance(model, DalleBartTextToImage):
         checkpoint = Checkpoint(
             model, model.backbone, model.vqgan, model.preprocessor, _config(directory)
@@ -95,19 +98,36 @@ def read_checkpoint(
         checkpoint = Checkpoint(model)
     if vqgan_directory is None:
         return checkpoint
-    return _with_vqgan(checkpoint, directory, vqgan_directory, notes)
+    vqgan = read_checkpoint(vqgan_directory, notes=notes, choice=of_vqgan).vqgan
+    return _with_vqgan(checkpoint, directory, vqgan, vqgan_directory)
+
+
+def _choices(
+    has_choice: bool,
+    vqgan_directory: str | os.PathLike | None,
+    choice: Mapping[str, Any] | None,
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """What of `choice` is meant for the folder, and what for the VQGAN's."""
+    if not choice or has_choice:
+        return choice or {}, {}
+    if vqgan_directory is None:
+        raise ValueError(
+            "`config` and `weights` must choose files of a taming-transformers folder. "
+            f"Received: {', '.join(choice)} for a folder of another format."
+        )
+    return {}, choice
 
 
 def _config(directory: Path) -> Mapping[str, Any] | None:
     name = ORIGINAL_CONFIG_FILE if is_preset(directory) else CONFIG_FILE
-    return read_json(directory / name) if (directory / name).is_file() else None
+    return read_json(directory / name) if (directory / name).exists() else None
 
 
 def _preprocessor(
     directory: Path, backbone: DalleBartBackbone
 ) -> DalleBartTextToImagePreprocessor | None:
     if is_preset(directory):
-        has_one = (directory / PREPROCESSOR_FILE).is_file()
+        has_one = (directory / PREPROCESSOR_FILE).exists()
         preprocessor_class = DalleBartTextToImagePreprocessor
         return preprocessor_class.from_preset(directory) if has_one else None
     if not is_tokenizer_folder(directory):
@@ -121,8 +141,8 @@ def _preprocessor(
 def _with_vqgan(
     checkpoint: Checkpoint,
     directory: Path,
+    vqgan: VQGANBackbone | None,
     vqgan_directory: str | os.PathLike,
-    notes: list[str] | None,
 ) -> Checkpoint:
     if checkpoint.backbone is None or checkpoint.preprocessor is None:
         raise ValueError(
@@ -131,7 +151,6 @@ def _with_vqgan(
             f"{type(checkpoint.model).__name__} "
             f"{'and no tokenizer' if checkpoint.backbone else ''}."
         )
-    vqgan = read_checkpoint(vqgan_directory, notes=notes).vqgan
     if vqgan is None:
         raise ValueError(f"There must be a VQGAN in {os.fspath(vqgan_directory)}.")
     task = DalleBartTextToImage(

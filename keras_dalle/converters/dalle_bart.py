@@ -250,7 +250,7 @@ def load_dalle_bart(
             runs, or tensors are missing, unexpected or misshapen.
     """
     directory = Path(directory)
-    is_sharded = (directory / f"{WEIGHTS_FILE}{INDEX_SUFFIX}").is_file()
+    is_sharded = (directory / f"{WEIGHTS_FILE}{INDEX_SUFFIX}").exists()
     needs_file = load_weights and not is_sharded
     files = [CONFIG_FILE, WEIGHTS_FILE] if needs_file else [CONFIG_FILE]
     require_files(directory, files, "DALL·E mini checkpoint")

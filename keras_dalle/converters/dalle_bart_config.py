@@ -10,6 +10,7 @@ from keras_dalle.converters.config_fields import (
     number,
 )
 from keras_dalle.layers.variant import TransformerVariant
+from keras_dalle.utils.foreign_values import shortened
 
 # The original's field -> our argument.
 _REQUIRED = {
@@ -131,7 +132,8 @@ def config_from_original(
         if config.get(field, value) != value:
             raise ValueError(
                 f"`{field}` must be {value!r}: DALL·E mini never ran with another "
-                f"value, and keras_dalle does not either. Received: {config[field]!r}"
+                "value, and keras_dalle does not either. Received: "
+                f"{shortened(config[field])}."
             )
     if notes is not None:
         notes += _idle_choices(config)
@@ -151,12 +153,12 @@ def _idle_choices(config: Mapping[str, Any]) -> list[str]:
     sentences = []
     if config.get("attention_dropout"):
         sentences.append(
-            f"attention_dropout={config['attention_dropout']} never acts in the "
-            "original, so it is 0 here; pass `attention_dropout` to train with it."
+            f"attention_dropout={shortened(config['attention_dropout'])} never acts in "
+            "the original, so it is 0 here; pass `attention_dropout` to train with it."
         )
     if "tau_init" in config and not config.get("use_cosine_attention"):
         sentences.append(
-            f"tau_init={config['tau_init']} has no effect without "
+            f"tau_init={shortened(config['tau_init'])} has no effect without "
             "`use_cosine_attention`."
         )
     if config.get("use_subln_init") and config.get("use_deepnet_scaling"):
@@ -173,7 +175,7 @@ def _start_token(config: Mapping[str, Any]) -> int:
     if type(token_id) is not int or not 0 <= token_id <= last:
         raise ValueError(
             f"`decoder_start_token_id` must be an integer from 0 to `image_vocab_size` "
-            f"(={last}). Received: {token_id!r}."
+            f"(={last}). Received: {shortened(token_id)}."
         )
     return token_id
 

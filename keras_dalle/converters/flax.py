@@ -17,8 +17,12 @@ from keras_dalle.converters.msgpack_cursor import bytes_header, extension_header
 from keras_dalle.converters.tensors import StoredTensor
 from keras_dalle.utils.atomic import atomic_file
 from keras_dalle.utils.files import read_json, require_files
+from keras_dalle.utils.foreign_values import shortened
 
 INDEX_SUFFIX = ".index.json"
+
+# Mega's float32 file is cut into 3.
+_MAX_SHARDS = 1000
 
 # Arrays over so many bytes are stored as a map of flat pieces.
 MAX_CHUNK_BYTES = 2**30
@@ -60,24 +64,33 @@ def _open_shards(index: Path) -> dict[str, StoredTensor]:
     if not isinstance(weight_map, dict) or not weight_map:
         raise ValueError(
             f"{index} must map the tensors' names to files in `weight_map`. "
-            f"Received: {weight_map!r}."
+            f"Received: {shortened(weight_map)}."
         )
-    shards = sorted({str(shard) for shard in weight_map.values()})
+    expected: dict[str, set[str]] = {}
+    for name, shard in weight_map.items():
+        expected.setdefault(str(shard), set()).add(name)
+    shards = sorted(expected)
+    if len(shards) > _MAX_SHARDS:
+        raise ValueError(
+            f"{index} must name at most {_MAX_SHARDS} files. Received: {len(shards)}."
+        )
     strangers = [
         name for name in shards if PurePath(name).name != name or name in ("", "..")
     ]
     if strangers:
-        raise ValueError(f"{index} must name files beside it. Received: {strangers}.")
+        raise ValueError(
+            f"{index} must name files beside it. Received: {shortened(strangers)}."
+        )
     require_files(index.parent, shards, "sharded flax checkpoint")
     tensors: dict[str, StoredTensor] = {}
     for shard in shards:
-        found = open_flax_msgpack(index.parent / shard)
-        expected = {name for name, file in weight_map.items() if file == shard}
-        if expected != set(found):
+        found = index_of(index.parent / shard)
+        lacking = sorted(expected[shard] - set(found))
+        additional = sorted(set(found) - expected[shard])
+        if lacking or additional:
             raise ValueError(
                 f"{index.parent / shard} must hold what {index.name} says. It lacks "
-                f"{sorted(expected - set(found))} and has in addition "
-                f"{sorted(set(found) - expected)}."
+                f"{shortened(lacking)} and has in addition {shortened(additional)}."
             )
         tensors.update(found)
     return tensors

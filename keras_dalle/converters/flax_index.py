@@ -14,6 +14,8 @@ import numpy as np
 
 from keras_dalle.converters.msgpack_cursor import Cursor
 from keras_dalle.converters.tensors import StoredTensor, num_bytes
+from keras_dalle.utils.files import require_regular_file
+from keras_dalle.utils.foreign_values import one_line, shortened
 
 # Extension codes of flax.serialization.
 EXT_NDARRAY = 1
@@ -24,6 +26,8 @@ CHUNKED_KEY = "__msgpack_chunked_array__"
 _MAX_DEPTH = 32
 _MAX_TENSORS = 100_000
 _MAX_RANK = 32
+# Of all names together: 32 keys of 4 KB each lead to every tensor of a file of 1 MB.
+_MAX_NAME_CHARACTERS = 2**25
 
 
 def index_of(path: Path) -> dict[str, StoredTensor]:
@@ -36,16 +40,17 @@ def index_of(path: Path) -> dict[str, StoredTensor]:
         FileNotFoundError: there is no such file.
         ValueError: the file is truncated, corrupt or not a map of arrays.
     """
+    require_regular_file(path)
     with path.open("rb") as file:
         cursor = Cursor(file)
         try:
             tensors = dict(_FileIndex(path, cursor).tensors())
             if not cursor.is_at_end:
                 raise ValueError(f"more follows after byte {cursor.position}")
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, MemoryError) as error:
             raise ValueError(
-                f"{str(path)!r} is not a complete flax msgpack file: {error}. "
-                "Copy or download the file again."
+                f"{str(path)!r} is not a complete flax msgpack file: "
+                f"{one_line(str(error))}. Copy or download the file again."
             ) from error
     return tensors
 
@@ -70,6 +75,7 @@ class _FileIndex:
         self._path = path
         self._cursor = cursor
         self._names: set[str] = set()
+        self._name_characters = 0
 
     def tensors(self) -> Iterator[tuple[str, StoredTensor]]:
         yield from self._map(self._cursor.next("map").value, "", depth=0)
@@ -93,15 +99,18 @@ class _FileIndex:
                 piece = self._piece(token.code, token.value)
                 yield self._add(name, _tensor_of(self._path, piece.shape, [piece]))
             elif token.value is None:
-                raise ValueError(f"{name!r} is nil, not an array")
+                raise ValueError(f"{shortened(name)} is nil, not an array")
             else:
                 yield self._add(name, StoredTensor.of(np.asarray(token.value)))
 
     def _add(self, name: str, tensor: StoredTensor) -> tuple[str, StoredTensor]:
         if name in self._names:
-            raise ValueError(f"{name!r} is there twice")
+            raise ValueError(f"{shortened(name)} is there twice")
         if len(self._names) >= _MAX_TENSORS:
             raise ValueError(f"there are more than {_MAX_TENSORS} tensors")
+        self._name_characters += len(name)
+        if self._name_characters > _MAX_NAME_CHARACTERS:
+            raise ValueError("the names of its tensors are too long")
         self._names.add(name)
         return name, tensor
 
@@ -109,7 +118,12 @@ class _FileIndex:
         """What follows `CHUNKED_KEY`: {"shape": {"0": ...}, "chunks": {"0": ...}}."""
         parts: dict[str, dict[str, Any]] = {"shape": {}, "chunks": {}}
         for _ in range(count):
-            entries = parts.setdefault(self._cursor.next("text").value, {})
+            part = self._cursor.next("text").value
+            if part not in parts:
+                raise ValueError(
+                    f"the chunked array {shortened(name)} has a part {shortened(part)}"
+                )
+            entries = parts[part]
             for _ in range(self._cursor.next("map").value):
                 key = self._cursor.next("text").value
                 token = self._cursor.next("scalar", "extension")
@@ -125,7 +139,7 @@ class _FileIndex:
             or len({piece.dtype for piece in pieces}) > 1
             or sum(p.nbytes for p in pieces) != num_bytes(shape, pieces[0].dtype)
         ):
-            raise ValueError(f"{name!r} lacks a part of its chunked array")
+            raise ValueError(f"{shortened(name)} lacks a part of its chunked array")
         return _tensor_of(self._path, shape, pieces)
 
     def _piece(self, code: int, length: int) -> _Piece:
@@ -156,7 +170,7 @@ def _in_order(entries: Mapping[str, Any], name: str) -> list[Any]:
     """The values of {"0": ..., "1": ...}."""
     keys = [str(i) for i in range(len(entries))]
     if set(keys) != set(entries):
-        raise ValueError(f"{name!r} lacks a part of its chunked array")
+        raise ValueError(f"{shortened(name)} lacks a part of its chunked array")
     return [entries[key] for key in keys]
 
 
@@ -169,7 +183,7 @@ def _checked_shape(shape: Sequence[Any]) -> tuple[int, ...]:
 def _dtype(name: str) -> np.dtype:
     dtype = np.dtype(name)
     if dtype.kind not in "biuf" and name != "bfloat16":
-        raise ValueError(f"unsupported array type {name!r}")
+        raise ValueError(f"unsupported array type {shortened(name)}")
     return dtype
 
 

@@ -26,6 +26,7 @@ from keras_dalle.converters.torch import open_torch_checkpoint, write_torch_chec
 from keras_dalle.layers.variant import TransformerVariant
 from keras_dalle.models.dalle_bart.dalle_bart_backbone import DalleBartBackbone
 from keras_dalle.utils.files import require_files
+from keras_dalle.utils.foreign_values import shortened
 
 FILES = {"encoder": "encoder.pt", "decoder": "decoder.pt"}
 
@@ -144,9 +145,10 @@ def config_from_tensors(tensors: Mapping[str, StoredTensor]) -> dict[str, Any]:
 def _matrix(tensors: Mapping[str, StoredTensor], name: str) -> tuple[int, int]:
     shape = tensors[name].shape if name in tensors else None
     if shape is None or len(shape) != 2:
+        received = f"the shape {shortened(shape)}" if shape else "no such tensor"
         raise ValueError(
             f"min-dalle's {' and '.join(FILES.values())} must hold the matrix {name}. "
-            f"Received: {'no such tensor' if shape is None else f'shape {shape}'}."
+            f"Received: {received}."
         )
     return shape
 
@@ -161,7 +163,7 @@ def _count_layers(tensors: Mapping[str, StoredTensor], side: str) -> int:
 
 def is_min_dalle(directory: Path) -> bool:
     """Whether a folder holds min-dalle's two files."""
-    return all((directory / name).is_file() for name in FILES.values())
+    return all((directory / name).exists() for name in FILES.values())
 
 
 def open_min_dalle(directory: str | os.PathLike) -> dict[str, StoredTensor]:

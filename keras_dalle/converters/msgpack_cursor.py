@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 MAX_TEXT_BYTES = 4096
+# Ten for each tensor of a large checkpoint. Reading so many takes seconds, and the
+# smallest take a byte each.
+MAX_TOKENS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,13 @@ class Cursor:
         file: opened for reading bytes.
 
     Raises, from every method:
-        ValueError: the file ends too early, or is no msgpack.
+        ValueError: the file ends too early, is no msgpack, or is made of more parts
+            than a checkpoint.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+        self._tokens = 0
         self._size = os.fstat(file.fileno()).st_size
 
     @property
@@ -97,6 +102,9 @@ class Cursor:
     def next(self, *kinds: str) -> Token:
         """The next token, which must be of one of `kinds`."""
         start = self.position
+        self._tokens += 1
+        if self._tokens > MAX_TOKENS:
+            raise ValueError(f"it is made of more than {MAX_TOKENS} parts")
         token = self._token(self._unpack(">B"))
         if token.kind not in kinds:
             raise ValueError(

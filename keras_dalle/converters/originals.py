@@ -27,8 +27,9 @@ from keras_dalle.converters.torch import open_torch_checkpoint
 from keras_dalle.converters.vqgan_flax import load_flax_vqgan
 from keras_dalle.converters.vqgan_min_dalle import WEIGHTS_FILE as DETOKENIZER_FILE
 from keras_dalle.converters.vqgan_min_dalle import load_min_dalle_vqgan
-from keras_dalle.converters.vqgan_taming import find_taming_files, load_taming_vqgan
+from keras_dalle.converters.vqgan_taming import load_taming_vqgan, open_taming_vqgan
 from keras_dalle.utils.files import read_json
+from keras_dalle.utils.foreign_values import one_line, shortened
 
 
 @dataclass(frozen=True)
@@ -43,23 +44,26 @@ class CheckpointFormat:
             are not read one by one.
         load: `load(directory, notes=None, on_assigned=None, **kwargs)` reads the
             folder as a Keras object; further arguments are those of its class.
+        has_choice: whether `tensors` and `load` take `config` and `weights`, the files
+            to read where the folder has several.
     """
 
     name: str
     files: str
     recognise: Callable[[Path], bool]
-    tensors: Callable[[Path], Mapping[str, StoredTensor]] | None
+    tensors: Callable[..., Mapping[str, StoredTensor]] | None
     load: Callable[..., Any]
+    has_choice: bool = False
 
 
 def _config(directory: Path) -> Mapping[str, Any]:
     path = directory / CONFIG_FILE
-    config = read_json(path) if path.is_file() else {}
+    config = read_json(path) if path.exists() else {}
     return config if isinstance(config, dict) else {}
 
 
 def _has(directory: Path, *names: str) -> bool:
-    return all((directory / name).is_file() for name in names)
+    return all((directory / name).exists() for name in names)
 
 
 def _has_flax_weights(directory: Path) -> bool:
@@ -111,8 +115,9 @@ FORMATS = (
         "taming-transformers VQGAN",
         "a .ckpt and a .yaml",
         _is_taming_vqgan,
-        lambda directory: open_torch_checkpoint(find_taming_files(directory)[1]),
+        open_taming_vqgan,
         load_taming_vqgan,
+        has_choice=True,
     ),
     CheckpointFormat(
         "min-dalle",
@@ -163,5 +168,5 @@ def recognise(directory: Path) -> CheckpointFormat:
 def _contents(directory: Path) -> str:
     names = sorted(path.name for path in directory.iterdir())
     model_type = _config(directory).get("model_type")
-    suffix = f" (with `model_type` {model_type})" if model_type else ""
-    return f"{', '.join(names) or 'an empty folder'}{suffix}"
+    suffix = f" (with `model_type` {shortened(model_type)})" if model_type else ""
+    return f"{one_line(', '.join(names)) or 'an empty folder'}{suffix}"

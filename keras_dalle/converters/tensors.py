@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from keras_dalle.utils.foreign_values import shortened
+
 # L layers
 
 
@@ -68,7 +70,7 @@ def stack(layers: Sequence[StoredTensor]) -> StoredTensor:
     if len(kinds) > 1:
         raise ValueError(
             "Tensors must have one shape and dtype to be stacked. "
-            f"Received: {sorted(kinds)}."
+            f"Received: {shortened(sorted(kinds))}."
         )
     shape = (len(layers), *first.shape)
 

@@ -14,7 +14,7 @@ VOCABULARY_FILE = "vocab.json"
 
 def is_tokenizer_folder(directory: Path) -> bool:
     """Whether a folder holds a Hugging Face tokenizer, maybe beside other files."""
-    names = {path.name for path in directory.iterdir() if path.is_file()}
+    names = {path.name for path in directory.iterdir()}
     return TOKENIZER_FILE in names or {VOCABULARY_FILE, MERGES_FILE} <= names
 
 

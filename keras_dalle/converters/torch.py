@@ -6,7 +6,6 @@ tensors and plain containers and refuses everything else.
 
 import os
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,12 @@ import ml_dtypes
 import numpy as np
 
 from keras_dalle.converters.tensors import StoredTensor
+from keras_dalle.converters.torch_archive import check_archive
 from keras_dalle.utils.atomic import atomic_file
+from keras_dalle.utils.files import require_regular_file
+from keras_dalle.utils.foreign_values import described, one_line, shortened
 
-_ZIP_START = b"PK\x03\x04"
+_MAX_TENSORS = 100_000
 
 # PyTorch Lightning writes classes of its own beside the weights, such as the keys of
 # the `callbacks` in taming-transformers' published files. They describe the training.
@@ -53,7 +55,12 @@ def open_torch_checkpoint(path: str | os.PathLike) -> dict[str, StoredTensor]:
             f"{path} must hold a dictionary of tensors, or one under `state_dict`. "
             f"Received: {_describe(content)}."
         )
-    return {str(name): _stored(path, name, value) for name, value in content.items()}
+    if len(content) > _MAX_TENSORS:
+        raise ValueError(
+            f"{path} must hold at most {_MAX_TENSORS} tensors. Received: "
+            f"{len(content)}."
+        )
+    return {name: _stored(path, name, value) for name, value in content.items()}
 
 
 def import_torch() -> Any:
@@ -74,14 +81,8 @@ def import_torch() -> Any:
 
 def _load(path: Path) -> Any:
     torch = import_torch()
-    with path.open("rb") as file:
-        starts_as_zip = file.read(len(_ZIP_START)) == _ZIP_START
-    is_zip = zipfile.is_zipfile(path)
-    if starts_as_zip and not is_zip:
-        raise ValueError(
-            f"{path} is truncated: the index at its end is missing. Copy or download "
-            "the file again."
-        )
+    require_regular_file(path)
+    is_zip = check_archive(path)
     # What a damaged file raises is anybody's guess: RuntimeError, EOFError, KeyError,
     # UnpicklingError, UnicodeDecodeError and more.
     try:
@@ -99,14 +100,14 @@ def _complaint(path: Path, error: Exception) -> str:
     code = re.search(r"GLOBAL (\S+)", text)
     if code:
         return (
-            f"{path} holds code, which is never run here: {code[1]}. If the file is "
-            "whole, ask where it comes from for one of tensors alone."
+            f"{path} holds code, which is never run here: {one_line(code[1])}. If the "
+            "file is whole, ask where it comes from for one of tensors alone."
         )
     reason = re.search(r"WeightsUnpickler error:\s*(.+)", text)
     first_line = text.partition("\n")[0]
     return (
         f"{path} is damaged or not a checkpoint of PyTorch "
-        f"({reason[1] if reason else first_line or type(error).__name__}). "
+        f"({one_line(reason[1] if reason else first_line) or type(error).__name__}). "
         "Copy or download the file again."
     )
 
@@ -129,24 +130,52 @@ def _describe(content: Any) -> str:
 
 def _stored(path: Path, name: Any, tensor: Any) -> StoredTensor:
     torch = import_torch()
-    if not isinstance(tensor, torch.Tensor):
+    if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
         raise ValueError(
-            f"{path} must hold tensors alone. Received: `{name}` is a "
-            f"{type(tensor).__name__}."
+            f"{path} must hold tensors alone, by name. Received: {shortened(name)} is "
+            f"a {type(tensor).__name__}."
         )
+    fault = _fault(tensor)
+    if fault:
+        raise ValueError(f"{path} must hold {fault} in {shortened(name)}.")
     # A scalar of the same dtype shows whether numpy has it.
     try:
         dtype = _to_numpy(torch.zeros((), dtype=tensor.dtype)).dtype
     except (TypeError, RuntimeError) as error:
         raise ValueError(
-            f"{path} must hold numbers that numpy has. Received: `{name}` is of "
-            f"{tensor.dtype}."
+            f"{path} must hold numbers that numpy has. Received: {shortened(name)} is "
+            f"of {tensor.dtype}."
         ) from error
-    if tensor.layout != torch.strided:
-        raise ValueError(
-            f"{path} must hold dense tensors. Received: `{name}` is {tensor.layout}."
+    return StoredTensor(
+        tuple(tensor.shape), dtype, lambda: _array_of(path, name, tensor.detach())
+    )
+
+
+def _fault(tensor: Any) -> str | None:
+    """Why a tensor is none that can be read as an array."""
+    torch = import_torch()
+    if tensor.layout != torch.strided or tensor.is_nested:
+        return f"dense tensors. Received: {tensor.layout}"
+    if tensor.device.type != "cpu":
+        return f"values. Received: a tensor on the device {tensor.device}"
+    stored = tensor.untyped_storage().nbytes()
+    nbytes = tensor.numel() * tensor.element_size()
+    if nbytes > stored:
+        return (
+            "each number of a tensor once. Received: a tensor of "
+            f"{nbytes} bytes with {stored} in the file,"
         )
-    return StoredTensor(tuple(tensor.shape), dtype, lambda: _to_numpy(tensor.detach()))
+    return None
+
+
+def _array_of(path: Path, name: str, tensor: Any) -> np.ndarray:
+    try:
+        return _to_numpy(tensor)
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(
+            f"{path} must hold tensors that numpy can read. Received: "
+            f"{shortened(name)} ({described(error)})."
+        ) from error
 
 
 def _to_numpy(tensor: Any) -> np.ndarray:

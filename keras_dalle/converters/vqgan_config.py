@@ -5,6 +5,7 @@ from typing import Any
 
 from keras_dalle.converters.config_fields import integer, number
 from keras_dalle.models.vqgan.vqgan_backbone import VQGANBackbone
+from keras_dalle.utils.foreign_values import shortened
 
 # The originals' field -> our argument. These are taming-transformers' `ddconfig` and,
 # beside each other, vqgan-jax's config.json.
@@ -43,11 +44,18 @@ def network_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: a field's value is of another kind, or one that no published
             model has.
     """
+    for name in ("in_channels", "out_ch"):
+        if config.get(name, 3) != 3:
+            raise ValueError(
+                f"`{name}` must be 3, the channels of a picture. Received: "
+                f"{shortened(config[name])}, as in a VQGAN of depth or segmentation "
+                "maps. Take the VQGAN of the pictures."
+            )
     for name, value in FIXED_FIELDS.items():
         if config.get(name, value) != value:
             raise ValueError(
                 f"`{name}` must be {value!r}, as in all published VQGANs. Received: "
-                f"{config[name]!r}."
+                f"{shortened(config[name])}."
             )
     arguments: dict[str, Any] = {
         ours: integer(name, config[name]) for name, ours in _INTEGERS.items()
@@ -111,5 +119,7 @@ def require_original(
 
 def _integers(name: str, value: Any) -> tuple[int, ...]:
     if not isinstance(value, list | tuple):
-        raise ValueError(f"`{name}` must be a list of integers. Received: {value!r}.")
+        raise ValueError(
+            f"`{name}` must be a list of integers. Received: {shortened(value)}."
+        )
     return tuple(integer(name, item) for item in value)

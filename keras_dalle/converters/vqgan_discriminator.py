@@ -12,6 +12,7 @@ from keras_dalle.converters.tensors import StoredTensor
 from keras_dalle.converters.torch import open_torch_checkpoint
 from keras_dalle.converters.vqgan_names import TORCH_CONVOLUTION, largest_number
 from keras_dalle.models.vqgan.discriminator import PatchDiscriminator
+from keras_dalle.utils.foreign_values import shortened
 
 PREFIX = "loss.discriminator."
 
@@ -73,7 +74,7 @@ def discriminator_from_tensors(
     if first is None or len(first.shape) != 4:
         raise ValueError(
             f"{source} must hold a discriminator's first kernel, main.0.weight, with "
-            f"4 axes. Received: {sorted(tensors)[:5]}."
+            f"4 axes. Received: {shortened(sorted(tensors))}."
         )
     discriminator = PatchDiscriminator(
         filters=first.shape[0],

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_dalle.converters.config_fields import check_fields
+from keras_dalle.converters.deferred import deferred_variables
 from keras_dalle.converters.flax import open_flax_msgpack, write_flax_msgpack
 from keras_dalle.converters.mapping import assign_weights, model_tensors
 from keras_dalle.converters.vqgan_config import (
@@ -23,6 +24,7 @@ from keras_dalle.converters.vqgan_config import (
 from keras_dalle.converters.vqgan_names import FLAX_TABLE
 from keras_dalle.models.vqgan.vqgan_backbone import VQGANBackbone
 from keras_dalle.utils.files import read_json, require_files
+from keras_dalle.utils.foreign_values import shortened
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "flax_model.msgpack"
@@ -59,8 +61,8 @@ def config_from_flax(
     levels = len(arguments["channel_multipliers"])
     if config.get("num_resolutions", levels) != levels:
         raise ValueError(
-            f"`num_resolutions` (={config['num_resolutions']}) must be the number of "
-            f"entries of `ch_mult` (={config['ch_mult']})."
+            f"`num_resolutions` (={shortened(config['num_resolutions'])}) must be the "
+            f"number of entries of `ch_mult` (={shortened(config['ch_mult'])})."
         )
     return {**arguments, **codebook_arguments(config), "value_range": _VALUE_RANGE}
 
@@ -89,10 +91,13 @@ def load_flax_vqgan(
     require_files(directory, [CONFIG_FILE], "vqgan-jax")
     config = config_from_flax(read_json(directory / CONFIG_FILE), notes)
     tensors = open_flax_msgpack(directory / WEIGHTS_FILE) if load_weights else {}
-    backbone = VQGANBackbone(**{**config, **kwargs})
-    if load_weights:
-        source = os.fspath(directory / WEIGHTS_FILE)
-        assign_weights(backbone, tensors, FLAX_TABLE, source, on_assigned=on_assigned)
+    with deferred_variables():
+        backbone = VQGANBackbone(**{**config, **kwargs})
+        if load_weights:
+            source = os.fspath(directory / WEIGHTS_FILE)
+            assign_weights(
+                backbone, tensors, FLAX_TABLE, source, on_assigned=on_assigned
+            )
     return backbone
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from keras_dalle.converters.deferred import deferred_variables
 from keras_dalle.converters.mapping import assign_weights, model_tensors
 from keras_dalle.converters.tensors import StoredTensor
 from keras_dalle.converters.torch import open_torch_checkpoint, write_torch_checkpoint
@@ -17,6 +18,7 @@ from keras_dalle.converters.vqgan_config import require_original
 from keras_dalle.converters.vqgan_names import MIN_DALLE_TABLE, largest_number
 from keras_dalle.models.vqgan.vqgan_backbone import VQGANBackbone
 from keras_dalle.utils.files import require_files
+from keras_dalle.utils.foreign_values import shortened
 
 WEIGHTS_FILE = "detoker.pt"
 
@@ -50,14 +52,16 @@ def load_min_dalle_vqgan(
     require_files(directory, [WEIGHTS_FILE], "min-dalle VQGAN")
     path = Path(directory) / WEIGHTS_FILE
     tensors = open_torch_checkpoint(path)
-    backbone = VQGANBackbone(**{**config_from_tensors(tensors, str(path)), **kwargs})
+    source = os.fspath(path)
+    config = config_from_tensors(tensors, source)
+    with deferred_variables():
+        backbone = VQGANBackbone(**{**config, **kwargs})
+        if load_weights:
+            assign_weights(
+                backbone, tensors, MIN_DALLE_TABLE, source, on_assigned=on_assigned
+            )
     if notes is not None:
         notes.append("detoker.pt holds a decoder alone: the VQGAN cannot encode.")
-    if load_weights:
-        source = os.fspath(path)
-        assign_weights(
-            backbone, tensors, MIN_DALLE_TABLE, source, on_assigned=on_assigned
-        )
     return backbone
 
 
@@ -141,7 +145,8 @@ def _shape(
 ) -> tuple[int, ...]:
     shape = tensors[name].shape if name in tensors else None
     if shape is None or len(shape) != axes:
+        received = f"the shape {shortened(shape)}" if shape else "no such tensor"
         raise ValueError(
-            f"{source} must hold `{name}` with {axes} axes. Received: {shape}."
+            f"{source} must hold `{name}` with {axes} axes. Received: {received}."
         )
     return shape

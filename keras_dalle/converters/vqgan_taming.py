@@ -2,13 +2,16 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from keras_dalle.converters.deferred import deferred_variables
 from keras_dalle.converters.mapping import assign_weights, model_tensors
+from keras_dalle.converters.taming_folder import find_taming_files
+from keras_dalle.converters.tensors import StoredTensor
 from keras_dalle.converters.torch import open_torch_checkpoint, write_torch_checkpoint
 from keras_dalle.converters.vqgan_config import require_original
 from keras_dalle.converters.vqgan_taming_config import (
@@ -17,20 +20,19 @@ from keras_dalle.converters.vqgan_taming_config import (
     config_from_taming,
     taming_from_backbone,
     taming_model,
+    vqgan_of_taming,
 )
 from keras_dalle.models.vqgan.vqgan_backbone import VQGANBackbone
-from keras_dalle.utils.files import read_limited_text
+from keras_dalle.utils.yaml_files import read_yaml
 
 CONFIG_FILE = "config.yaml"
 WEIGHTS_FILE = "last.ckpt"
 
-# Published folders hold both files, or the training's own sub-folders.
-_CONFIG_PATTERNS = ("*.yaml", "*.yml", "configs/*.yaml")
-_WEIGHTS_PATTERNS = ("*.ckpt", "checkpoints/*.ckpt")
-
 # Tensors beside the model's: those of the losses (discriminator, LPIPS), and the
 # colours that segmentation maps are logged in.
 _IGNORED = (r"loss\..+", "colorize")
+# A transformer's checkpoint holds the VQGAN whose codes it draws.
+_FIRST_STAGE = "first_stage_model."
 
 
 def load_taming_vqgan(
@@ -38,16 +40,22 @@ def load_taming_vqgan(
     load_weights: bool = True,
     notes: list[str] | None = None,
     on_assigned: Callable[[str], None] | None = None,
+    *,
+    config: str | os.PathLike | None = None,
+    weights: str | os.PathLike | None = None,
     **kwargs: Any,
 ) -> VQGANBackbone:
     """A `VQGANBackbone` from a folder with the .yaml and the .ckpt of its training.
 
     Args:
         directory: holds one .yaml and one .ckpt, under any name, also within
-            `configs` and `checkpoints`.
+            `configs` and `checkpoints`; see `find_taming_files`. They may be those of
+            a Net2NetTransformer, whose VQGAN is taken.
         load_weights: whether to read the weights.
         notes: gets sentences on fields and tensors that have no effect.
         on_assigned: called with each tensor's name when it has been assigned.
+        config: the .yaml's path, where the folder has several.
+        weights: the .ckpt's path, where the folder has several.
         **kwargs: arguments of `VQGANBackbone` that replace those of the yaml.
 
     Raises:
@@ -56,21 +64,24 @@ def load_taming_vqgan(
         ValueError: a file is damaged, the config is unsupported, or the weights do
             not fit it, by name.
     """
-    config_path, weights_path = find_taming_files(directory)
-    config = read_yaml(config_path)
-    arguments = config_from_taming(config, notes)
-    tensors = open_torch_checkpoint(weights_path) if load_weights else {}
-    _note_ignored(tensors, notes)
-    backbone = VQGANBackbone(**{**arguments, **kwargs})
+    config_path, weights_path = find_taming_files(directory, config, weights, notes)
+    content = vqgan_of_taming(read_yaml(config_path))
+    arguments = config_from_taming(content, notes)
+    tensors: Mapping[str, StoredTensor] = {}
     if load_weights:
-        assign_weights(
-            backbone,
-            tensors,
-            taming_model(config).table,
-            source=os.fspath(weights_path),
-            ignored=_IGNORED,
-            on_assigned=on_assigned,
-        )
+        tensors = _of_vqgan(open_torch_checkpoint(weights_path), notes)
+        _note_ignored(tensors, notes)
+    with deferred_variables():
+        backbone = VQGANBackbone(**{**arguments, **kwargs})
+        if load_weights:
+            assign_weights(
+                backbone,
+                tensors,
+                taming_model(content).table,
+                source=os.fspath(weights_path),
+                ignored=_IGNORED,
+                on_assigned=on_assigned,
+            )
     return backbone
 
 
@@ -106,41 +117,32 @@ def save_taming_vqgan(
     (directory / CONFIG_FILE).write_text(text, encoding="utf-8")
 
 
-def find_taming_files(directory: str | os.PathLike) -> tuple[Path, Path]:
-    """The one .yaml and the one .ckpt of a folder.
-
-    Raises:
-        FileNotFoundError: there is not exactly one of each; says what was found.
-    """
-    return (
-        _the_one(Path(directory), _CONFIG_PATTERNS),
-        _the_one(Path(directory), _WEIGHTS_PATTERNS),
-    )
+def open_taming_vqgan(
+    directory: str | os.PathLike,
+    config: str | os.PathLike | None = None,
+    weights: str | os.PathLike | None = None,
+) -> dict[str, StoredTensor]:
+    """All tensors of a folder's .ckpt; arguments as of `find_taming_files`."""
+    return open_torch_checkpoint(find_taming_files(directory, config, weights)[1])
 
 
-def _the_one(directory: Path, patterns: Iterable[str]) -> Path:
-    found = sorted(path for pattern in patterns for path in directory.glob(pattern))
-    if len(found) != 1:
-        names = [path.relative_to(directory).as_posix() for path in found]
-        raise FileNotFoundError(
-            "A taming-transformers folder must hold exactly one of "
-            f"{', '.join(patterns)}. {directory} has: {', '.join(names) or 'none'}."
+def _of_vqgan(
+    tensors: Mapping[str, StoredTensor], notes: list[str] | None
+) -> Mapping[str, StoredTensor]:
+    """The tensors of the VQGAN, which may be within those of a transformer."""
+    inside = {
+        name.removeprefix(_FIRST_STAGE): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(_FIRST_STAGE)
+    }
+    if not inside:
+        return tensors
+    if notes is not None:
+        notes.append(
+            "Took the VQGAN out of a Net2NetTransformer: "
+            f"{len(tensors) - len(inside)} tensors are not the VQGAN's."
         )
-    return found[0]
-
-
-def read_yaml(path: str | os.PathLike) -> Any:
-    """The content of a YAML file; tags that would build Python objects are errors.
-
-    Raises:
-        ValueError: it is not YAML in UTF-8; the message names the file.
-    """
-    try:
-        return yaml.safe_load(read_limited_text(path))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"{os.fspath(path)} is not valid YAML ({error}). Copy or download it again."
-        ) from error
+    return inside
 
 
 def _note_ignored(tensors: Iterable[str], notes: list[str] | None) -> None:

@@ -19,6 +19,7 @@ from keras_dalle.converters.vqgan_config import (
 from keras_dalle.converters.vqgan_names import GUMBEL_TABLE, VQMODEL_TABLE
 from keras_dalle.models.vqgan.gumbel_temperature import GumbelTemperature
 from keras_dalle.models.vqgan.vqgan_backbone import VQGANBackbone
+from keras_dalle.utils.foreign_values import shortened
 
 VALUE_RANGE = (-1.0, 1.0)
 
@@ -48,6 +49,9 @@ TAMING_MODELS = {
     ),
 }
 
+_TRANSFORMER = "Net2NetTransformer"
+_SEGMENTATION_MODEL = "VQSegmentationModel"
+
 # Fields of `model.params` that are for training or for logs alone.
 _WITHOUT_EFFECT = {
     "ckpt_path",
@@ -76,14 +80,42 @@ def taming_model(config: Mapping[str, Any]) -> TamingModel:
     Raises:
         ValueError: it names none, or one that is not read here.
     """
-    target = _mapping(config, "model").get("target")
-    name = str(target).rpartition(".")[-1]
+    name = _class_name(config)
+    if name == _SEGMENTATION_MODEL:
+        raise ValueError(
+            "`model.target` must be a VQGAN of pictures, which have 3 channels. "
+            f"Received: a {name}, which reads and draws maps with a channel for each "
+            "label. Take the VQGAN of the pictures."
+        )
     if name not in TAMING_MODELS:
         raise ValueError(
             f"`model.target` must be a {' or '.join(TAMING_MODELS)} of "
-            f"taming-transformers. Received: {target!r}."
+            f"taming-transformers. Received: {shortened(_target(config))}."
         )
     return TAMING_MODELS[name]
+
+
+def vqgan_of_taming(config: Any) -> Any:
+    """The yaml of a VQGAN, which that of a Net2NetTransformer holds.
+
+    Args:
+        config: the parsed file.
+
+    Returns:
+        `config`, or the part on the transformer's first stage under the key `model`.
+    """
+    if _class_name(config) != _TRANSFORMER:
+        return config
+    return {"model": _mapping(config, "model", "params", "first_stage_config")}
+
+
+def _class_name(config: Any) -> str:
+    target = _target(config)
+    return target.rpartition(".")[-1] if isinstance(target, str) else ""
+
+
+def _target(config: Any) -> Any:
+    return _mapping(config, "model").get("target")
 
 
 def config_from_taming(
@@ -111,7 +143,7 @@ def config_from_taming(
     if params.get("remap") is not None:
         raise ValueError(
             "`remap` must be null: with a value, another file numbers the tokens. "
-            f"Received: {params['remap']!r}."
+            f"Received: {shortened(params['remap'])}."
         )
     ddconfig = _mapping(config, "model", "params", "ddconfig")
     check_fields(ddconfig, NETWORK_FIELDS, {*FIXED_FIELDS, *OPTIONAL_FIELDS}, ())
@@ -151,7 +183,7 @@ def _mapping(config: Any, *keys: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise ValueError(
             f"`{'.'.join(keys)}` must be a mapping in the yaml of a VQGAN. Received: "
-            f"{value!r}."
+            f"{shortened(value)}."
         )
     return value
 

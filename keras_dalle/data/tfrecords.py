@@ -21,6 +21,7 @@ from PIL import Image
 from keras_dalle.data.emoji import EmojiPictures
 from keras_dalle.data.emoji_split import SPLITS, split_of
 from keras_dalle.utils.atomic import atomic_path, write_text
+from keras_dalle.utils.files import read_json
 
 ROWS_PER_SHARD = 1024
 _CONTENTS = "contents.json"
@@ -150,16 +151,11 @@ def _checked_shards(directory: Path, split: str) -> tuple[list[Path], list[int]]
 
 def _read_contents(directory: Path) -> dict:
     try:
-        return json.loads((directory / _CONTENTS).read_text())
+        return read_json(directory / _CONTENTS)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             "`directory` must hold a complete set of TFRecord shards. Received: "
             f"{directory}, without {_CONTENTS}. Write them with `write_tfrecords`."
-        ) from error
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{directory / _CONTENTS} must be JSON ({error}). Write the shards again "
-            "with `write_tfrecords`."
         ) from error
 
 

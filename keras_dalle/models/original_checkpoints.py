@@ -30,7 +30,7 @@ def is_original_checkpoint(preset: str | os.PathLike) -> bool:
         ValueError: its config.json is not valid JSON.
     """
     config = Path(preset, *CONFIG_FILES)
-    if config.is_file():
+    if config.exists():
         content = read_json(config)
         return not (isinstance(content, dict) and "registered_name" in content)
     return Path(preset).is_dir()

@@ -16,6 +16,8 @@ from google.protobuf import (
 )
 from google.protobuf.message import Message
 
+from keras_dalle.utils.foreign_values import one_line
+
 MAX_FILE_BYTES = 2**20
 _PACKAGE = "tensorflow.serving"
 _FIELD = descriptor_pb2.FieldDescriptorProto
@@ -105,5 +107,5 @@ def read_text_proto(path: str | Path, message_class: Any) -> Any:
     except (text_format.ParseError, ValueError) as error:
         raise ValueError(
             f"Invalid protobuf file: '{path}': Error parsing text-format "
-            f"{message.DESCRIPTOR.full_name}: {error}"
+            f"{message.DESCRIPTOR.full_name}: {one_line(str(error))}"
         ) from error

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from keras_dalle.utils.files import read_json, read_limited_text, require_regular_file
+from keras_dalle.utils.foreign_values import described, shortened
+
 # In the order of their ids, as BART has them.
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 VOCABULARY_FILE = "vocabulary.json"
@@ -60,8 +63,13 @@ class Vocabulary:
         if not ids or not all(type(i) is int and 0 <= i < 2**31 for i in ids):
             raise ValueError(
                 "A vocabulary must map at least one token to its id, an integer of "
-                f"0 or more. Received: {_excerpt(self.ids)}. Give the contents of "
+                f"0 or more. Received: {shortened(self.ids)}. Give the contents of "
                 "vocab.json."
+            )
+        if any("\ud800" <= c <= "\udfff" for token in self.ids for c in token):
+            raise ValueError(
+                "A vocabulary's tokens must be text in UTF-8. Received: half of a "
+                "surrogate pair. Take vocab.json anew from where it was published."
             )
         if len(set(ids)) != len(ids):
             raise ValueError(
@@ -82,8 +90,8 @@ class Vocabulary:
                 raise ValueError(
                     "A merge rule must be two tokens with a space between them, and "
                     "they and their union must be in the vocabulary. Received: "
-                    f"rule {rank} `{merge}` (unknown: {unknown}). Use merges.txt and "
-                    "vocab.json of one and the same tokenizer."
+                    f"rule {rank} {shortened(merge)} (unknown: {shortened(unknown)}). "
+                    "Use merges.txt and vocab.json of one and the same tokenizer."
                 )
             left, right, merged = (self.ids[token] for token in tokens)
             rules[left, right] = (rank, merged)
@@ -132,11 +140,12 @@ def read_vocabulary(path: str | os.PathLike[str]) -> dict[str, int]:
         FileNotFoundError: if there is no such file.
         ValueError: if it does not hold one JSON object.
     """
-    vocabulary = _read_json(Path(path))
+    _require_file(Path(path))
+    vocabulary = read_json(path)
     if not isinstance(vocabulary, dict):
         raise ValueError(
             "A vocabulary file must hold one JSON object, token -> id. Received: "
-            f"`{path}` with {_excerpt(vocabulary)}. Take vocab.json anew from where "
+            f"`{path}` with {shortened(vocabulary)}. Take vocab.json anew from where "
             "it was published."
         )
     return vocabulary
@@ -149,8 +158,8 @@ def read_merges(path: str | os.PathLike[str]) -> list[str]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is not UTF-8 text.
     """
-    lines = _read_text(Path(path)).split("\n")
-    lines = [line.rstrip("\r") for line in lines]
+    _require_file(Path(path))
+    lines = read_limited_text(path).split("\n")
     return [line for line in lines if line and not line.startswith("#version")]
 
 
@@ -169,9 +178,9 @@ def read_tokenizer_files(
     directory = Path(directory)
     whole = directory / "tokenizer.json"
     parts = directory / "vocab.json", directory / "merges.txt"
-    if whole.is_file():
+    if whole.exists():
         return _parse_tokenizer_json(whole)
-    if all(part.is_file() for part in parts):
+    if all(part.exists() for part in parts):
         return read_vocabulary(parts[0]), read_merges(parts[1])
     raise FileNotFoundError(
         "A tokenizer's folder must hold tokenizer.json, or vocab.json and merges.txt. "
@@ -234,7 +243,7 @@ def train_vocabulary(
 
 
 def _parse_tokenizer_json(path: Path) -> tuple[dict[str, int], list[str]]:
-    contents = _read_json(path)
+    contents = read_json(path)
     try:
         model, added = contents["model"], contents.get("added_tokens") or []
         ids = dict(model["vocab"])
@@ -244,8 +253,8 @@ def _parse_tokenizer_json(path: Path) -> tuple[dict[str, int], list[str]]:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             "A tokenizer.json must hold a pre-tokenizer and a model with vocabulary "
-            f"and merges. Received: `{path}`, where {error!r} came up. Take the file "
-            "anew from where it was published."
+            f"and merges. Received: `{path}`, where {described(error)} came up. Take "
+            "the file anew from where it was published."
         ) from error
     _require(path, "model", model, SUPPORTED_MODEL)
     _require(path, "pre_tokenizer", pre_tokenizer, SUPPORTED_PRE_TOKENIZER)
@@ -262,8 +271,8 @@ def _require(
         if values.get(key) not in allowed:
             raise ValueError(
                 f"The {section}'s `{key}` of a tokenizer must be one of "
-                f"{list(allowed)}. Received: {values.get(key)!r} in `{path}`. Only "
-                "byte-level BPE tokenizers of BART's kind are supported."
+                f"{list(allowed)}. Received: {shortened(values.get(key))} in `{path}`. "
+                "Only byte-level BPE tokenizers of BART's kind are supported."
             )
 
 
@@ -272,31 +281,10 @@ def _merge_text(merge: str | list[str]) -> str:
     return merge if isinstance(merge, str) else " ".join(merge)
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(_read_text(path))
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"A tokenizer file must be valid JSON. Received: `{path}` ({error}). It "
-            "may have been cut short: take it anew from where it was published."
-        ) from error
-
-
-def _read_text(path: Path) -> str:
-    if not path.is_file():
+def _require_file(path: Path) -> None:
+    if not path.exists():
         raise FileNotFoundError(
             f"A tokenizer's file must exist. Received: `{path}`. Give the path of a "
             "file from the tokenizer's folder."
         )
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"A tokenizer file must be UTF-8 text. Received: `{path}` ({error}). "
-            "Take it anew from where it was published."
-        ) from error
-
-
-def _excerpt(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    require_regular_file(path)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from keras_dalle.utils.files import read_limited_text
+
 FREQUENCY_FILE = "enwiki-words-frequency.txt"
 MAX_FILE_BYTES = 2**30
 
@@ -69,12 +71,7 @@ class WordSplitter:
                 f"A list of word counts may have up to {MAX_FILE_BYTES:,} bytes. "
                 f"Received: {path} with {size:,}. Leave out its rarest words."
             )
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{path} must be UTF-8 text. Received: {error}. Download it again."
-            ) from error
+        lines = read_limited_text(path, MAX_FILE_BYTES).splitlines()
         return cls(_word_of_line(path, n, line) for n, line in enumerate(lines, 1))
 
     def __call__(self, text: str) -> str:

@@ -5,6 +5,8 @@ import unicodedata
 
 import emoji
 
+from keras_dalle.utils.foreign_values import shortened
+
 MAX_NAME_BYTES = 120
 NAMELESS = "picture"
 # On Windows, a name's letter case tells nothing, and these mean something.
@@ -45,7 +47,7 @@ def check_file_name(name: str) -> None:
         raise ValueError(
             f"A name must be a file's, without its ending: at most {MAX_NAME_BYTES} "
             'bytes, none of / \\ : * ? " < > |, no dot, hyphen or space at its head '
-            f"and no dot or space at its end. Received: {name[:200]!r}"
+            f"and no dot or space at its end. Received: {shortened(name)}"
         )
 
 

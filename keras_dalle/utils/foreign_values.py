@@ -18,6 +18,22 @@ def shortened(value: Any) -> str:
     return text[: MAX_CHARACTERS - 3] + "..."
 
 
+def described(error: BaseException) -> str:
+    """Returns what a library says of a fault, on one line of bounded length.
+
+    A library's text may hold all of the file that it complains about.
+    """
+    text = one_line(str(error))
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def one_line(text: str) -> str:
+    """Returns the beginning of a long text, its white space as single spaces."""
+    most = 2 * MAX_CHARACTERS
+    text = " ".join(text[: 2 * most].split())
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 class _ShortRepr(reprlib.Repr):
     """reprlib's, for wide strings and for integers that have no decimal text."""
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from keras_dalle.utils.foreign_values import one_line, shortened
+
 # 2 added a picture's known tokens.
 FORMAT = 2
 READABLE_FORMATS = (1, 2)
@@ -208,7 +210,9 @@ class PictureMetadata:
         try:
             content = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise MetadataError(f"The metadata is no valid JSON: {error}") from error
+            raise MetadataError(
+                f"The metadata is no valid JSON: {one_line(str(error))}"
+            ) from error
         if not isinstance(content, dict) or KEY not in content:
             raise MetadataError(f"The metadata lacks the field `{KEY}`.")
         version = content[KEY]
@@ -217,8 +221,8 @@ class PictureMetadata:
             known = " or ".join(map(str, READABLE_FORMATS))
             raise MetadataError(
                 f"The metadata's `format` must be {known}. Received: "
-                f"{_shown(number)}, written by keras_dalle "
-                f"{_shown(version)}. Use that version."
+                f"{shortened(number)}, written by keras_dalle "
+                f"{shortened(version)}. Use that version."
             )
         fields = _fields(
             "the metadata", content, (KEY, "format", "preset", "grid", "pictures")
@@ -306,11 +310,5 @@ def _is_number(value: Any) -> bool:
 def _require(holds: bool, rule: str, value: Any) -> None:
     if not holds:
         raise MetadataError(
-            f"In the picture's metadata {rule}. Received: {_shown(value)}"
+            f"In the picture's metadata {rule}. Received: {shortened(value)}"
         )
-
-
-def _shown(value: Any) -> str:
-    """A value as a message shows it: on one line, not too long."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:79]}…"

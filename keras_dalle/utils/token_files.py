@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from keras_dalle.utils.atomic import atomic_file
-from keras_dalle.utils.files import read_json
+from keras_dalle.utils.files import read_json, require_regular_file
+from keras_dalle.utils.foreign_values import described
 
 SUFFIXES = (".json", ".npy")
 # What NumPy raises on damaged files.
@@ -74,13 +75,13 @@ def _read_json(path):
 
 
 def _read_npy(path):
-    with Path(path).open("rb"):
-        pass  # A missing file is no damaged one.
+    require_regular_file(path)
     try:
         # Refuses pickles, and headers that promise more than there is.
         tokens = np.lib.format.open_memmap(path, mode="r")
     except _DAMAGE as error:
         raise ValueError(
-            f"{os.fspath(path)} is not one array of numbers in NumPy's format: {error}"
+            f"{os.fspath(path)} is not one array of numbers in NumPy's format: "
+            f"{described(error)}"
         ) from error
     return np.array(tokens) if np.issubdtype(tokens.dtype, np.integer) else None

@@ -18,10 +18,11 @@ from keras_dalle.commands.progress import console
 from keras_dalle.converters.flax import open_flax_msgpack, write_flax_msgpack
 from keras_dalle.converters.tensors import StoredTensor
 from keras_dalle.models import DalleBartBackbone
-from tests.golden.golden_data import cases
+from tests.golden.golden_data import ROOT, cases
 
 CASE = cases("dallebart")[0]
 VQGAN_CASE = cases("vqgan_flax")[0]
+TAMING_CASE = min(path.parent for path in ROOT.glob("vqgan_torch/*/last.ckpt"))
 WEIGHTS = "flax_model.msgpack"
 
 
@@ -227,7 +228,7 @@ def test_unknown_field(source, refused):
     config = json.loads((source / "config.json").read_text())
     config["use_gluu"] = True
     (source / "config.json").write_text(json.dumps(config))
-    assert "Unknown field `use_gluu` (=True)" in refused()
+    assert "Unknown field 'use_gluu' (=True)" in refused()
 
 
 def test_format_that_cannot_hold_the_model(source, tmp_path):
@@ -269,3 +270,15 @@ def test_no_known_format(tmp_path):
     assert result.exit_code == 1
     assert "must be a folder in one of these formats" in result.stderr
     assert "Received: notes.txt" in result.stderr
+
+
+def test_files_of_a_taming_folder_can_be_chosen(tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(TAMING_CASE, source)
+    shutil.copy(source / "config.yaml", source / "other.yaml")
+    result = run(source, tmp_path / "x")
+    assert result.exit_code == 1 and "`--config FILE`" in result.stderr
+    options = ["--config", source / "config.yaml", "--weights", source / "last.ckpt"]
+    assert run(source, tmp_path / "x", *options).exit_code == 0
+    result = run(CASE, tmp_path / "y", *options)
+    assert result.exit_code == 1 and "for a folder of another format" in result.stderr

@@ -233,7 +233,9 @@ def test_unknown_format_lists_the_known_ones_and_what_was_found(tmp_path):
         read_checkpoint(tmp_path)
     for known in FORMATS:
         assert known.name in str(error.value)
-    assert "config.json, pytorch_model.bin (with `model_type` bert)" in str(error.value)
+    assert "config.json, pytorch_model.bin (with `model_type` 'bert')" in str(
+        error.value
+    )
 
 
 def test_no_folder(tmp_path):

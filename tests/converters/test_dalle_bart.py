@@ -128,7 +128,7 @@ def test_fields_without_effect_are_said(config):
 
 def test_unknown_field(config):
     config["use_gluu"] = True
-    with pytest.raises(ValueError, match="`use_gluu`.*Did you mean `use_glu`"):
+    with pytest.raises(ValueError, match="'use_gluu'.*Did you mean `use_glu`"):
         config_from_original(config)
 
 

@@ -1,6 +1,7 @@
 """Flax files: reading whole, stacked, sharded and broken ones, and writing them."""
 
 import json
+import os
 
 import ml_dtypes
 import msgpack
@@ -282,3 +283,48 @@ def test_failing_read_leaves_no_file(tmp_path):
     with pytest.raises(OSError, match="gone"):
         write_flax_msgpack(tmp_path / "x", {"a": tensor})
     assert list(tmp_path.iterdir()) == []
+
+
+# === Bounded work ===
+
+
+def _empty_maps(count):
+    """Maps without tensors: two bytes each."""
+    names = [bytes([0xA1, 97 + i % 26]) for i in range(count)]
+    return b"\xdf" + count.to_bytes(4, "big") + b"".join(n + b"\x80" for n in names)
+
+
+def _long_names(count):
+    """32 levels of keys of 4,000 bytes above many tensors."""
+    key = b"\xda" + (4000).to_bytes(2, "big") + b"k" * 4000
+    leaves = b"".join(
+        bytes([0xA2, 97 + i // 26, 97 + i % 26, i % 100]) for i in range(count)
+    )
+    return (b"\x81" + key) * 31 + b"\xde" + count.to_bytes(2, "big") + leaves
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (_empty_maps(600_000), "more than 1000000 parts"),
+        (_long_names(600), "names of its tensors are too long"),
+        (
+            msgpack.packb({"a": {"__msgpack_chunked_array__": True, "more": {"0": 1}}}),
+            "has a part 'more'",
+        ),
+        (msgpack.packb({"a" * 3000: {"b" * 3000: None}}), "is nil"),
+    ],
+    ids=["maps", "names", "chunks", "text"],
+)
+def test_foreign_maps_are_given_up_soon(tmp_path, content, reason):
+    path = tmp_path / "weights.msgpack"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"weights.msgpack.*{reason}") as error:
+        open_flax_msgpack(path)
+    assert len(str(error.value)) < 1000
+
+
+def test_a_pipe_in_place_of_the_file(tmp_path):
+    os.mkfifo(tmp_path / "weights.msgpack")
+    with pytest.raises(ValueError, match="weights.msgpack must be a regular file"):
+        open_flax_msgpack(tmp_path / "weights.msgpack")

@@ -156,12 +156,12 @@ def test_other_files(path, write):
         (torch.ones(2), "must hold a dictionary of tensors.*Received: a Tensor"),
         ({}, "must hold a dictionary of tensors.*Received: an empty dictionary"),
         ({"state_dict": [1]}, "must hold a dictionary of tensors.*Received: a list"),
-        ({"a": torch.ones(1), "b": "text"}, "must hold tensors alone.*`b` is a str"),
-        ({"a": 1.5}, "must hold tensors alone.*`a` is a float"),
-        ({"a": torch.eye(2).to_sparse()}, "must hold dense tensors.*`a`"),
+        ({"a": torch.ones(1), "b": "text"}, "must hold tensors alone.*'b' is a str"),
+        ({"a": 1.5}, "must hold tensors alone.*'a' is a float"),
+        ({"a": torch.eye(2).to_sparse()}, "must hold dense tensors.*'a'"),
         (
             {"a": torch.ones(1).to(torch.float8_e4m3fn)},
-            "must hold numbers that numpy has.*`a` is of torch.float8_e4m3fn",
+            "must hold numbers that numpy has.*'a' is of torch.float8_e4m3fn",
         ),
     ],
 )
@@ -241,3 +241,69 @@ def test_error_without_torch(path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ImportError, match=r'pip install "keras-dalle\[torch\]"'):
         open_torch_checkpoint(path)
+
+
+# === Files that ask for more than they hold ===
+
+
+@pytest.mark.parametrize("as_zip", [True, False])
+def test_a_tensor_that_is_larger_than_its_storage(path, as_zip):
+    tensors = {"fine": torch.ones(3), "wide": torch.ones(2, 1).expand(2, 10**12)}
+    torch.save(tensors, path, _use_new_zipfile_serialization=as_zip)
+    with pytest.raises(ValueError, match=r"weights\.pt must hold each number.*'wide'"):
+        open_torch_checkpoint(path)
+
+
+def test_a_view_within_a_larger_storage_is_read(path):
+    torch.save({"view": torch.arange(9.0)[2:5]}, path)
+    array = open_torch_checkpoint(path)["view"].read()
+    np.testing.assert_array_equal(array, [2.0, 3.0, 4.0])
+
+
+def _rewritten(path, change, compression=zipfile.ZIP_STORED):
+    """The same archive with another description of its tensors."""
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in entries.items():
+            is_description = name.endswith("data.pkl")
+            archive.writestr(name, change(content) if is_description else content)
+
+
+@pytest.mark.parametrize("as_zip", [True, False])
+def test_a_shape_that_the_storage_does_not_have(path, as_zip):
+    torch.save({"a": torch.ones(7, 5)}, path, _use_new_zipfile_serialization=as_zip)
+    small, large = b"K\x07K\x05\x86", b"J\xff\xff\xff\x0fK\x05\x86"
+    if as_zip:
+        _rewritten(path, lambda content: content.replace(small, large))
+    else:
+        path.write_bytes(path.read_bytes().replace(small, large))
+    with pytest.raises(ValueError, match=r"weights\.pt is damaged"):
+        open_torch_checkpoint(path)
+
+
+@pytest.mark.parametrize("as_zip", [True, False])
+def test_a_key_that_takes_for_ever_to_hash(path, as_zip):
+    levels = b"(X\x04\x00\x00\x00leaftq\x00" + b"".join(
+        b"h%ch%c\x86q%c" % (i, i, i + 1) for i in range(60)
+    )
+    bomb = b"\x80\x02}" + levels + b"K\x01s."
+    if as_zip:
+        torch.save({"a": torch.ones(2)}, path)
+        _rewritten(path, lambda content: bomb)
+    else:
+        path.write_bytes(bomb)
+    with pytest.raises(ValueError, match=r"weights\.pt must hold.* tuple of more than"):
+        open_torch_checkpoint(path)
+
+
+def test_a_compressed_archive(path):
+    torch.save({"a": torch.zeros(1000)}, path)
+    _rewritten(path, lambda content: content, zipfile.ZIP_DEFLATED)
+    with pytest.raises(ValueError, match=r"weights\.pt must hold.*some compressed"):
+        open_torch_checkpoint(path)
+
+
+def test_a_device_in_place_of_the_file():
+    with pytest.raises(ValueError, match="/dev/zero must be a regular file.*device"):
+        open_torch_checkpoint("/dev/zero")

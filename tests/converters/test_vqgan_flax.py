@@ -62,7 +62,7 @@ def test_fields_without_effect_are_said(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"ch_mul": [1, 2]}, r"`ch_mul` .*Did you mean `ch_mult`\?"),
+        ({"ch_mul": [1, 2]}, r"'ch_mul' .*Did you mean `ch_mult`\?"),
         ({"double_z": True}, "`double_z` must be False.*Received: True"),
         ({"in_channels": 1}, "`in_channels` must be 3.*Received: 1"),
         ({"num_resolutions": 3}, r"`num_resolutions` \(=3\) must be the number"),

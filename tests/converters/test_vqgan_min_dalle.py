@@ -97,8 +97,8 @@ def test_decoder_alone(folder, tmp_path):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("embedding.weight", None, "`embedding.weight` with 2 axes. Received: None"),
-        ("embedding.weight", torch.ones(3), r"with 2 axes. Received: \(3,\)"),
+        ("embedding.weight", None, "`embedding.weight` with 2 axes. Received: no such"),
+        ("embedding.weight", torch.ones(3), r"with 2 axes. Received: the shape \(3,\)"),
         ("decoder.up.1.block.0.conv1.weight", None, "`decoder.up.1.block.0.conv1.we"),
         ("decoder.conv_out.bias", None, r"missing \(1\):\s+decoder.conv_out.bias"),
         ("decoder.conv_out.bias", torch.ones(4), r"misshapen \(1\):\s+decoder.conv_ou"),

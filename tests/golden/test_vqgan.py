@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 
 from keras_dalle.converters.mapping import model_tensors
+from keras_dalle.converters.taming_folder import find_taming_files
 from keras_dalle.converters.vqgan import load_vqgan
 from keras_dalle.converters.vqgan_discriminator import (
     DISCRIMINATOR_TABLE,
     load_taming_discriminator,
 )
-from keras_dalle.converters.vqgan_taming import find_taming_files, read_yaml
 from keras_dalle.converters.vqgan_taming_config import (
     gumbel_temperature_from_taming,
     taming_model,
 )
 from keras_dalle.models.vqgan.gumbel_quantizer import gumbel_softmax
+from keras_dalle.utils.yaml_files import read_yaml
 from tests.golden.golden_data import (
     ROOT,
     assert_as_exact_as,

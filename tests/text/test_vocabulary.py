@@ -89,14 +89,14 @@ def test_truncated_json(folder, name):
     path.write_bytes(path.read_bytes()[:1000])
     if name == "vocab.json":
         (folder / "tokenizer.json").unlink()
-    with pytest.raises(ValueError, match=f"valid JSON.*{name}.*cut short"):
+    with pytest.raises(ValueError, match=f"{name} is not valid JSON"):
         read_tokenizer_files(folder)
 
 
 def test_files_that_are_not_what_they_should_be(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(ValueError, match="UTF-8 text"):
+    with pytest.raises(ValueError, match="file must be text in UTF-8"):
         read_merges(path)
     path.write_text("[1, 2]")
     with pytest.raises(ValueError, match="one JSON object"):
@@ -114,9 +114,9 @@ def test_files_that_are_not_what_they_should_be(tmp_path):
         ({"a": 0, "b": "1"}, (), "an integer"),
         ({"a": -1}, (), "an integer"),
         ({"a": 0, "b": 0}, (), "2 tokens with 1 ids"),
-        ({"a": 0, "b": 1}, ("a b",), r"rule 0 `a b` \(unknown: \['ab'\]\)"),
-        ({"a": 0, "aa": 1, "aaa": 2}, ("a a", "a a a"), "rule 1 `a a a`"),
-        ({"a": 0}, ("a",), "rule 0 `a`"),
+        ({"a": 0, "b": 1}, ("a b",), r"rule 0 'a b' \(unknown: \['ab'\]\)"),
+        ({"a": 0, "aa": 1, "aaa": 2}, ("a a", "a a a"), "rule 1 'a a a'"),
+        ({"a": 0}, ("a",), "rule 0 'a'"),
     ],
 )
 def test_vocabularies_that_do_not_fit(ids, merges, message):

@@ -99,7 +99,7 @@ class DalleBartTextToImagePreprocessor(FromOriginalCheckpoint, Preprocessor):
         min-dalle's folders have none; their weights are those of the released models.
         """
         path = directory / "config.json"
-        config = read_json(path) if path.is_file() else {"normalize_text": True}
+        config = read_json(path) if path.exists() else {"normalize_text": True}
         defaults = {
             "max_text_length": config.get("max_text_length", 64),
             "normalize_text": config.get("normalize_text", False),

@@ -22,6 +22,7 @@ from keras_dalle.text.vocabulary import (
     read_vocabulary,
     write_vocabulary,
 )
+from keras_dalle.utils.foreign_values import shortened
 
 
 @keras.saving.register_keras_serializable(package="keras_dalle")
@@ -80,7 +81,7 @@ class DalleBartTokenizer(FromOriginalCheckpoint, Tokenizer):
         if "vocabulary" in config or "merges" in config:
             raise ValueError(
                 "A tokenizer's config must not hold `vocabulary` or `merges`. "
-                f"Received: {sorted(config)}. They are read from the files "
+                f"Received: {shortened(sorted(config))}. They are read from the files "
                 f"{VOCABULARY_FILE} and {MERGES_FILE} beside it."
             )
         return super().from_config(config)
@@ -198,8 +199,8 @@ class DalleBartTokenizer(FromOriginalCheckpoint, Tokenizer):
         """
         if token not in self.vocabulary:
             raise ValueError(
-                f"`token` must be in the vocabulary. Received: token={token!r}. "
-                "`get_vocabulary()` lists the tokens."
+                "`token` must be in the vocabulary. Received: "
+                f"token={shortened(token)}. `get_vocabulary()` lists the tokens."
             )
         return self.vocabulary[token]
 
