@@ -21,6 +21,7 @@ from keras_dalle.saved_model.warmup import (
     check_batch_sizes,
     write_warmup_records,
 )
+from keras_dalle.utils.foreign_values import shortened
 
 # Files that a disk, an object store and a network take in parallel; DALL·E Mega in
 # float32 has eleven.
@@ -72,6 +73,41 @@ def export_saved_model(
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     target = directory / str(_choose_version(directory, version))
+    _export(task, target, warmup_batch_sizes, preset, jit, check)
+    return target
+
+
+def export_to_folder(task: Any, folder: str | Path) -> None:
+    """Writes the SavedModel as `folder` itself, whole or not at all.
+
+    It is the folder of a version that `export_saved_model` writes. For TF Serving, its
+    name is a number.
+
+    Args:
+        task: A `DalleBartTextToImage`, or what `ServingModule` takes.
+        folder: Where to write; its parents are made if absent.
+
+    Raises:
+        FileExistsError: `folder` is there already.
+    """
+    folder = Path(folder)
+    if folder.exists():
+        raise FileExistsError(
+            "An exported model is never overwritten. Received: the path "
+            f"{shortened(str(folder))}, which exists. Choose another one, or remove it."
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _export(task, folder, DEFAULT_BATCH_SIZES, preset=None, jit=False, check=None)
+
+
+def _export(
+    task: Any,
+    target: Path,
+    warmup_batch_sizes: Sequence[int],
+    preset: Mapping[str, Any] | None,
+    jit: bool,
+    check: Callable[[Path, ServingModule], object] | None,
+) -> None:
     # Saving traces again what has defaults.
     with _steps(jit):
         module = ServingModule(task)
@@ -93,7 +129,6 @@ def export_saved_model(
         write_model_card(path, card)
         if check is not None:
             check(path, module)
-    return target
 
 
 def _steps(jit: bool) -> contextlib.AbstractContextManager:
