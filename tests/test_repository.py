@@ -41,6 +41,7 @@ LEVELS = (
 # until then.
 LATE_IMPORTS = {
     ("models", "converters"),  # `from_preset` on the original's checkpoints
+    ("models", "saved_model"),  # `export`
     ("commands", "demo"),
     ("commands", "doctor"),
 }
@@ -167,6 +168,41 @@ def test_import_is_light():
         check=True,
     )
     assert result.stdout.strip() == "[]"
+
+
+TOP_NAMES = """
+import sys
+import keras_dalle
+print(*keras_dalle.__all__)
+print(set(keras_dalle.__all__) <= set(dir(keras_dalle)))
+print(keras_dalle.text.train_vocabulary.__module__)
+print(sorted({"tensorflow", "keras"} & set(sys.modules)))
+from keras_dalle import *
+print(DalleBartTokenizer is keras_dalle.models.DalleBartTokenizer)
+print(*(hasattr(keras_dalle, name) for name in (*keras_dalle.__all__, "Dalle")))
+"""
+
+
+def test_public_classes_are_at_the_top_and_load_late():
+    result = subprocess.run(
+        [sys.executable, "-c", TOP_NAMES],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    names, in_dir, module, loaded, is_same, found = result.stdout.splitlines()
+    assert names.split() == [
+        "DalleBartBackbone",
+        "DalleBartTextToImage",
+        "DalleBartTextToImagePreprocessor",
+        "DalleBartTokenizer",
+        "VQGANBackbone",
+        "__version__",
+    ]
+    assert in_dir == is_same == "True" and loaded == "[]"
+    assert module == "keras_dalle.text.vocabulary"
+    assert found.split() == 6 * ["True"] + ["False"]
 
 
 def test_layers_and_models_are_keras_ops_alone():

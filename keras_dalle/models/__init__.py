@@ -2,6 +2,9 @@
 
 On another Keras backend than TensorFlow there are the backbones alone: prompts, and the
 drawing of pictures, are TensorFlow's graph.
+
+`import keras_dalle.models` makes all that a `.keras` file may hold known to
+`keras.models.load_model`: models, their parts, optimizers, schedules and metrics.
 """
 
 import keras as _keras
@@ -9,7 +12,12 @@ import keras as _keras
 from keras_dalle.models.dalle_bart import dalle_bart_presets as _dalle_bart_presets
 from keras_dalle.models.dalle_bart.dalle_bart_backbone import DalleBartBackbone
 from keras_dalle.models.vqgan import vqgan_presets as _vqgan_presets
+from keras_dalle.models.vqgan.discriminator import PatchDiscriminator
+from keras_dalle.models.vqgan.gumbel_temperature import GumbelTemperature
 from keras_dalle.models.vqgan.vqgan_backbone import VQGANBackbone
+from keras_dalle.models.vqgan.vqgan_trainer import VQGANTrainer
+from keras_dalle.optimizers.distributed_shampoo import DistributedShampoo
+from keras_dalle.optimizers.schedules import WarmUp
 
 if _keras.backend.backend() == "tensorflow":
     from keras_dalle.models.dalle_bart.dalle_bart_text_to_image import (
@@ -27,6 +35,16 @@ __all__ = [
     "DalleBartTokenizer",
     "VQGANBackbone",
 ]
+
+# What a `.keras` file may hold beside the models above. Keras knows a class once it is
+# imported.
+_REGISTERED = (
+    DistributedShampoo,
+    GumbelTemperature,
+    PatchDiscriminator,
+    VQGANTrainer,
+    WarmUp,
+)
 
 _dalle_bart_presets.register()
 _vqgan_presets.register()

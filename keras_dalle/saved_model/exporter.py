@@ -20,7 +20,7 @@ from keras_dalle.saved_model.warmup import (
     check_batch_sizes,
     write_warmup_records,
 )
-from keras_dalle.utils.atomic import atomic_directory
+from keras_dalle.utils.atomic import atomic_directory, refuse_existing
 from keras_dalle.utils.writable import check_folder_place
 
 # Files that a disk, an object store and a network take in parallel; DALL·E Mega in
@@ -72,6 +72,37 @@ def export_saved_model(
     if weights is not None:
         task = with_weights(task, weights)
     target = Path(directory) / str(choose_version(directory, version))
+    _export(task, target, warmup_batch_sizes, preset, jit, check)
+    return target
+
+
+def export_to_folder(task: Any, folder: str | Path) -> None:
+    """Writes the SavedModel as `folder` itself, whole or not at all.
+
+    It is the folder of a version that `export_saved_model` writes. For TF Serving, its
+    name is a number.
+
+    Args:
+        task: A `DalleBartTextToImage`, or what `ServingModule` takes.
+        folder: Where to write; its parents are made if absent.
+
+    Raises:
+        FileExistsError: `folder` is there already.
+    """
+    folder = Path(folder)
+    check_folder_place(folder.parent)
+    refuse_existing(folder)
+    _export(task, folder, DEFAULT_BATCH_SIZES, preset=None, jit=False, check=None)
+
+
+def _export(
+    task: Any,
+    target: Path,
+    warmup_batch_sizes: Sequence[int],
+    preset: Mapping[str, Any] | None,
+    jit: bool,
+    check: Callable[[Path, ServingModule], object] | None,
+) -> None:
     # Saving traces again what has defaults.
     with _steps(jit):
         module = ServingModule(task)
@@ -93,7 +124,6 @@ def export_saved_model(
         write_model_card(path, card)
         if check is not None:
             check(path, module)
-    return target
 
 
 def _steps(jit: bool) -> contextlib.AbstractContextManager:

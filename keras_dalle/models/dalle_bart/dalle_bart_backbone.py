@@ -288,6 +288,11 @@ class DalleBartBackbone(FromOriginalCheckpoint, Backbone):
         self.num_decoder_heads = num_decoder_heads
         self.variant = variant
 
+    @property
+    def token_embedding(self):
+        """The embedding of text tokens, by KerasHub's name for it."""
+        return self.text_token_embedding
+
     def encode(self, token_ids, padding_mask, row_stable=False):
         """Runs the text encoder alone.
 

@@ -19,13 +19,15 @@ from keras_dalle.models.dalle_bart.dalle_bart_text_to_image_preprocessor import 
 )
 from keras_dalle.models.dalle_bart.token_accuracy import TokenAccuracy
 from keras_dalle.models.original_checkpoints import FromOriginalCheckpoint
+from keras_dalle.models.resumable import Resumable
 from keras_dalle.models.vqgan.vqgan_backbone import VQGANBackbone
 from keras_dalle.optimizers.adamw import AdamW
+from keras_dalle.utils.foreign_values import shortened
 
 
 @keras.saving.register_keras_serializable(package="keras_dalle")
 class DalleBartTextToImage(
-    FromOriginalCheckpoint, Drawing, keras_hub.models.TextToImage
+    FromOriginalCheckpoint, Resumable, Drawing, keras_hub.models.TextToImage
 ):
     """DALL·E mini: trains on captioned pictures, draws pictures for prompts.
 
@@ -47,10 +49,12 @@ class DalleBartTextToImage(
         generation_defaults: dictionary or `None`. What this model's pictures look best
             with, by the names of `generate`, where it is not guidance scale 10,
             temperature 1, top-k 50 and top-p 1.
+        compile: bool. Whether the model is compiled with the defaults of `compile`.
+        **kwargs: of `keras_hub.models.TextToImage`.
 
     Example:
     ```python
-    text_to_image = keras_dalle.models.DalleBartTextToImage.from_preset("emoji_tiny")
+    text_to_image = keras_dalle.DalleBartTextToImage.from_preset("emoji_tiny")
     image = text_to_image.generate("red heart", seed=0)  # uint8 [64, 64, 3]
     images = text_to_image.generate(["red heart", "sun"], num_images=4)
 
@@ -76,6 +80,7 @@ class DalleBartTextToImage(
         blank_caption_rate=0.0,
         image_token_noise=0.0,
         generation_defaults=None,
+        compile=True,
         **kwargs,
     ):
         # === Layers ===
@@ -112,17 +117,34 @@ class DalleBartTextToImage(
                 "decoder_token_ids": self.shift_right(seen_tokens),
             }
         )
-        super().__init__(inputs=inputs, outputs=outputs["logits"], **kwargs)
+        # Not `TextToImage`'s own constructor, which compiles whatever `compile` says.
+        super(keras_hub.models.TextToImage, self).__init__(
+            inputs=inputs, outputs=outputs["logits"], compile=compile, **kwargs
+        )
 
         # === Config ===
         self.vqgan = vqgan
+        self._freeze_vqgan()
+        self.blank_caption_rate = blank_caption_rate
+        self.image_token_noise = image_token_noise
+        self.generation_defaults = defaults_of(generation_defaults)
+
+    @property
+    def trainable(self):
+        """Whether the model is trained; its VQGAN never is, whatever is set here."""
+        return super().trainable
+
+    @trainable.setter
+    def trainable(self, value):
+        keras_hub.models.TextToImage.trainable.fset(self, value)
+        self._freeze_vqgan()
+
+    def _freeze_vqgan(self):
+        vqgan = getattr(self, "vqgan", None)  # Keras sets `trainable` while it builds.
         if vqgan is not None:
             # Keras hands only a change of `trainable` on to a model's layers.
             vqgan.trainable = True
             vqgan.trainable = False
-        self.blank_caption_rate = blank_caption_rate
-        self.image_token_noise = image_token_noise
-        self.generation_defaults = defaults_of(generation_defaults)
 
     def compile(
         self,
@@ -154,7 +176,8 @@ class DalleBartTextToImage(
                 TokenAccuracy(),
                 keras_hub.metrics.Perplexity(from_logits=True, name="perplexity"),
             ]
-        if jit_compile == "auto" and not _has_accelerator():
+        self._jit_compile_is_auto = jit_compile == "auto"
+        if self._jit_compile_is_auto and not _has_accelerator():
             jit_compile = False
         super().compile(
             optimizer=optimizer,
@@ -163,6 +186,13 @@ class DalleBartTextToImage(
             jit_compile=jit_compile,
             **kwargs,
         )
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        if "jit_compile" in config and self._jit_compile_is_auto:
+            # The file may be loaded on a machine without this one's accelerator.
+            config["jit_compile"] = "auto"
+        return config
 
     def preprocess_samples(self, x, y=None, sample_weight=None):
         if isinstance(x, dict) and "images" in x:
@@ -180,6 +210,46 @@ class DalleBartTextToImage(
                 f"{images.dtype} {tuple(images.shape)}. Resize them first."
             )
         return vqgan.encode_images(images)
+
+    def export(
+        self, filepath, format="tf_saved_model", verbose=None, input_signature=None
+    ):
+        """Writes the SavedModel from prompts to PNG, as `keras-dalle export` does.
+
+        `keras_dalle.saved_model.exporter.export_saved_model` numbers versions, checks
+        what it wrote and can narrow the weights.
+
+        Args:
+            filepath: the SavedModel's folder, which must not exist. For TF Serving, its
+                name is a number.
+            format: must be `"tf_saved_model"`.
+            verbose: bool. Whether the folder is printed.
+            input_signature: must be `None`: signatures are those of the server.
+
+        Raises:
+            FileExistsError: `filepath` is there already.
+            ValueError: another format or signature is given, or there is no
+                preprocessor or no VQGAN.
+        """
+        if format != "tf_saved_model" or input_signature is not None:
+            raise ValueError(
+                "`export` writes format='tf_saved_model' with the signatures of "
+                f"`keras-dalle export`. Received: format={shortened(format)}, "
+                f"input_signature={shortened(input_signature)}. Leave both out, or "
+                "export `backbone`, a Keras model from token ids to logits."
+            )
+        self.require_vqgan("Export")
+        if self.preprocessor is None:
+            raise ValueError(
+                "Export needs a preprocessor, which reads the prompts. Received: "
+                "preprocessor=None. Set `preprocessor` first."
+            )
+        # Late, since the exporter stands above the models.
+        from keras_dalle.saved_model.exporter import export_to_folder
+
+        export_to_folder(self, filepath)
+        if verbose:
+            print(f"The SavedModel is in {filepath}")
 
     def has_task_weights(self):
         return self.vqgan is not None

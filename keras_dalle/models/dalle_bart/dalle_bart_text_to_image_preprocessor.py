@@ -49,6 +49,15 @@ class DalleBartTextToImagePreprocessor(FromOriginalCheckpoint, Preprocessor):
         self.normalize_text = normalize_text
         self._normalizer = GraphNormalizer() if normalize_text else None
 
+    @property
+    def sequence_length(self):
+        """`max_text_length`, by KerasHub's name for it; it can be set."""
+        return self.max_text_length
+
+    @sequence_length.setter
+    def sequence_length(self, value):
+        self.max_text_length = value
+
     def call(self, x, y=None, sample_weight=None):
         names = sorted(x) if isinstance(x, dict) else type(x).__name__
         if not isinstance(x, dict) or {"captions", "image_tokens"} - set(x):

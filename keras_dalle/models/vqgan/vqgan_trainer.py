@@ -6,8 +6,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_dalle.models.resumable import Resumable
 
-class VQGANTrainer(keras.Model):
+
+@keras.saving.register_keras_serializable(package="keras_dalle")
+class VQGANTrainer(Resumable, keras.Model):
     """Trains a `VQGANBackbone` to give back the pictures it is shown.
 
     The loss is the mean absolute error, plus the mean squared error, plus the
@@ -36,6 +39,7 @@ class VQGANTrainer(keras.Model):
         self.backbone = backbone
         self.psnr = keras.metrics.Mean(name="psnr")
         self.quantization_loss = keras.metrics.Mean(name="quantization_loss")
+        self.built = True  # as the backbone is
 
     def build(self, input_shape):
         self.built = True
@@ -58,6 +62,17 @@ class VQGANTrainer(keras.Model):
         self.psnr.update_state(-10.0 * ops.log10(squared_B + 1e-10))
         absolute = ops.mean(ops.abs(difference_BHWC))
         return absolute + ops.mean(squared_B) + quantization_loss
+
+    def get_config(self):
+        return {
+            "backbone": keras.saving.serialize_keras_object(self.backbone),
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        backbone = keras.saving.deserialize_keras_object(config["backbone"])
+        return cls(**{**config, "backbone": backbone})
 
 
 class RestartDeadCodes(keras.callbacks.Callback):
