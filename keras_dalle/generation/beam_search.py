@@ -15,10 +15,11 @@ import tensorflow as tf
 
 from keras_dalle.generation.cache import cache_with_room, empty_cache, write_in_place
 from keras_dalle.generation.one_by_one import decode_function
-from keras_dalle.generation.rows import prompts_of
+from keras_dalle.generation.prompt_inputs import text_rows
 from keras_dalle.generation.weighted_prompts import weighted_parts
 from keras_dalle.layers.row_stable import KEYS_STEP, MAX_ROWS
 from keras_dalle.utils.foreign_values import shortened
+from keras_dalle.utils.plain_values import count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,13 +65,14 @@ def beam_search(
         ValueError: `num_beams` is out of range, `inputs` has another form, or the model
             has no VQGAN.
     """
-    if not 1 <= num_beams <= MAX_ROWS:
+    if count("num_beams", num_beams) > MAX_ROWS:
         raise ValueError(
-            f"`num_beams` (={num_beams}) must be at least 1 and at most {MAX_ROWS}."
+            f"`num_beams` must be at most {MAX_ROWS}. Received: {num_beams}."
         )
     vqgan = text_to_image.require_vqgan("Beam search")
-    prompts, _, is_scalar = prompts_of(inputs)
-    text_BC = weighted_parts(tf.constant(list(prompts), tf.string)).texts_BC
+    rows, is_scalar = text_rows(inputs)
+    prompts = rows["prompt"]
+    text_BC = weighted_parts(tf.constant(prompts, tf.string)).texts_BC
     if isinstance(inputs, dict) or text_BC.shape[1] > 1:
         raise ValueError(
             "`inputs` of a beam search must be a string or a list of strings without "
