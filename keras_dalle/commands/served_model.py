@@ -15,7 +15,7 @@ from PIL import Image
 from keras_dalle.commands.drawing import ROWS_AT_ONCE
 from keras_dalle.commands.grids import decode_pngs
 from keras_dalle.generation.given_images import square
-from keras_dalle.generation.rows import prompts_of
+from keras_dalle.generation.prompt_inputs import text_rows
 from keras_dalle.prediction_service.client import (
     SERVING_DEFAULT,
     PredictionClient,
@@ -229,11 +229,11 @@ class ServedModel:
 
 def _columns(inputs: Any, parameters: Columns, num_images: int = 1) -> dict[str, Any]:
     """Prompts and parameters, [M] by name, with the seeds of further pictures."""
-    prompts, negative_prompts, _ = prompts_of(inputs)
-    count = len(prompts)
+    rows, _ = text_rows(inputs)
+    count = len(rows["prompt"])
     columns: dict[str, Any] = {
-        "prompts": np.array(prompts, object),
-        "negative_prompts": np.array(negative_prompts, object),
+        "prompts": rows["prompt"],
+        "negative_prompts": rows["negative_prompt"],
         **{name: np.asarray(x) for name, x in parameters.items()},
     }
     columns = {

@@ -15,9 +15,11 @@ import tensorflow as tf
 
 from keras_dalle.generation.cache import cache_with_room, empty_cache, write_in_place
 from keras_dalle.generation.one_by_one import decode_function
-from keras_dalle.generation.rows import prompts_of
+from keras_dalle.generation.prompt_inputs import text_rows
 from keras_dalle.generation.weighted_prompts import weighted_parts
 from keras_dalle.layers.row_stable import KEYS_STEP, MAX_ROWS
+from keras_dalle.utils.foreign_values import shortened
+from keras_dalle.utils.plain_values import count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,18 +65,18 @@ def beam_search(
         ValueError: `num_beams` is out of range, `inputs` has another form, or the model
             has no VQGAN.
     """
-    if not 1 <= num_beams <= MAX_ROWS:
+    if count("num_beams", num_beams) > MAX_ROWS:
         raise ValueError(
-            f"`num_beams` (={num_beams}) must be at least 1 and at most {MAX_ROWS}."
+            f"`num_beams` must be at most {MAX_ROWS}. Received: {num_beams}."
         )
     vqgan = text_to_image.require_vqgan("Beam search")
-    prompts, _, is_scalar = prompts_of(inputs)
-    text_B = tf.constant(list(prompts), tf.string)
-    has_parts = tf.reduce_any(weighted_parts(text_B).weights_BC[:, 1:] != 0.0)
-    if isinstance(inputs, dict) or has_parts:
+    rows, is_scalar = text_rows(inputs)
+    prompts = rows["prompt"]
+    text_BC = weighted_parts(tf.constant(prompts, tf.string)).texts_BC
+    if isinstance(inputs, dict) or text_BC.shape[1] > 1:
         raise ValueError(
             "`inputs` of a beam search must be a string or a list of strings without "
-            f"weighted parts, since it has no guidance. Received: {inputs!r}."
+            f"weighted parts, since it has no guidance. Received: {shortened(inputs)}."
         )
     kept = num_beams if return_all_beams else 1
     length = text_to_image.backbone.image_length
@@ -83,7 +85,7 @@ def beam_search(
     at_once = MAX_ROWS // num_beams
     for first in range(0, len(prompts), at_once):
         text = text_to_image.preprocessor.generate_preprocess(
-            text_B[first : first + at_once]
+            text_BC[first : first + at_once, 0]
         )
         tokens_BKT, likelihood_BK = search_image_tokens(
             text_to_image.backbone,

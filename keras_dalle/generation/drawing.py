@@ -16,9 +16,11 @@ from keras_dalle.generation.image_tokens import decode_tokens, encode_images
 from keras_dalle.generation.one_by_one import decode_one_by_one
 from keras_dalle.generation.parameters import PARAMETERS
 from keras_dalle.generation.passes import draw_in_passes
-from keras_dalle.generation.rows import prompts_of, rows_of
+from keras_dalle.generation.prompt_inputs import text_rows
+from keras_dalle.generation.rows import rows_of
 from keras_dalle.generation.variations import checked_fractions, kept_positions
 from keras_dalle.generation.weighted_prompts import weighted_parts
+from keras_dalle.utils.plain_values import count
 
 _MAX_ROWS_AT_ONCE = 48
 
@@ -100,9 +102,8 @@ class Drawing:
         Raises:
             ValueError: a parameter is out of its range, or the model has no VQGAN.
         """
-        for name, value in (("num_images", num_images), ("passes", passes)):
-            if value < 1:
-                raise ValueError(f"`{name}` (={value}) must be at least 1.")
+        num_images = count("num_images", num_images)
+        passes = count("passes", passes)
         parameters = {
             "guidance_scale": guidance_scale,
             "guidance_scale_end": guidance_scale_end,
@@ -132,22 +133,18 @@ class Drawing:
         keep_fraction=None,
     ):
         """Arguments of the generate function, one row a picture; if there is no B."""
-        prompts, negative_prompts, is_scalar = prompts_of(inputs)
+        prompt_rows, is_scalar = text_rows(inputs)
+        num_prompts = len(prompt_rows["prompt"])
         given = {name: x for name, x in parameters.items() if x is not None}
         given.setdefault("seed", secrets.randbits(31))
-        rows = rows_of(
-            prompts,
-            negative_prompts,
-            num_images,
-            {**self.generation_defaults, **given},
-        )
+        rows = rows_of(prompt_rows, num_images, {**self.generation_defaults, **given})
         if keep_fraction is not None and mask is None:
             side = int(self.backbone.image_length**0.5)
             mask = np.ones((side, side), bool)
-        known = given_tokens(self, image, mask, len(prompts))
+        known = given_tokens(self, image, mask, num_prompts)
         rows |= {k: np.repeat(x, num_images, axis=0) for k, x in known.items()}
         if keep_fraction is not None:
-            fraction_B = checked_fractions(keep_fraction, len(prompts))
+            fraction_B = checked_fractions(keep_fraction, num_prompts)
             rows["known_mask"] |= kept_positions(
                 rows["seed"],
                 np.repeat(fraction_B, num_images),
@@ -199,10 +196,10 @@ class Drawing:
 
     def _generate_in_batches(self, rows):
         generate_rows = self.make_generate_function()
-        count = len(rows["prompt"])
+        num_rows = len(rows["prompt"])
         batches = [
             generate_rows(*(x[i : i + _MAX_ROWS_AT_ONCE] for x in rows.values()))
-            for i in range(0, count, _MAX_ROWS_AT_ONCE)
+            for i in range(0, num_rows, _MAX_ROWS_AT_ONCE)
         ]
         size = self.require_vqgan("Generation").image_size
         empty = {

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from keras_dalle.generation.prompt_inputs import text_rows
 from keras_dalle.generation.scoring import SCORING_MODES
+from keras_dalle.utils.plain_values import count, integers
 
 # (prompts [M], images uint8 [M, H, W, 3], image_tokens int32 [M, T]) -> float [M],
 # where more is better.
@@ -66,18 +68,20 @@ def best_of(
         ValueError: `keep` is not between 1 and `num_images`, there is no such ranker,
             or it does not give one score a picture.
     """
-    if not 1 <= keep <= num_images:
+    if count("keep", keep) > count("num_images", num_images):
         raise ValueError(
-            f"`keep` (={keep}) must be at least 1 and at most `num_images` "
-            f"(={num_images})."
+            f"`keep` (={keep}) must be at most `num_images` (={num_images})."
         )
     rank = model_ranker(text_to_image, ranker) if isinstance(ranker, str) else ranker
-    prompts = inputs["prompts"] if isinstance(inputs, dict) else inputs
-    is_scalar = np.ndim(prompts) == 0
-    prompts_B = np.array([prompts] if is_scalar else prompts, dtype=object)
-    seed = secrets.randbits(31) if seed is None else seed
+    rows, is_scalar = text_rows(inputs)
+    prompts_B = rows["prompt"]
+    seed = secrets.randbits(31) if seed is None else integers("seed", seed, np.int64)
     drawn = text_to_image.generate(
-        inputs, num_images=num_images, seed=seed, return_tokens=True, **parameters
+        {"prompts": prompts_B, "negative_prompts": rows["negative_prompt"]},
+        num_images=num_images,
+        seed=seed,
+        return_tokens=True,
+        **parameters,
     )
     images = drawn["images"].reshape(-1, *drawn["images"].shape[-3:])
     tokens_MT = drawn["image_tokens"].reshape(-1, drawn["image_tokens"].shape[-1])

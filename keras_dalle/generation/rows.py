@@ -2,57 +2,69 @@
 
 # B prompts
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
-from keras_dalle.generation.parameters import PARAMETERS, replace_faulty_rows
+from keras_dalle.generation.parameters import (
+    PARAMETERS,
+    Parameter,
+    replace_faulty_rows,
+)
+from keras_dalle.generation.prompt_inputs import one_a_prompt
+from keras_dalle.utils.plain_values import integers, reals
 
 
-def prompts_of(inputs):
-    """Prompts, negative prompts, and whether there is one prompt without a batch."""
-    if not isinstance(inputs, dict):
-        inputs = {"prompts": inputs}
-    unknown = sorted(set(inputs) - {"prompts", "negative_prompts"})
-    if unknown or "prompts" not in inputs:
-        raise ValueError(
-            "`inputs` must be a string, a list of strings, or a dictionary with "
-            f"`prompts` and, if wanted, `negative_prompts`. Received: {sorted(inputs)}."
-        )
-    prompts = inputs["prompts"]
-    is_scalar = np.ndim(prompts) == 0
-    return (
-        [prompts] if is_scalar else prompts,
-        inputs.get("negative_prompts", ""),
-        is_scalar,
-    )
+def rows_of(
+    prompt_rows: Mapping[str, np.ndarray],
+    num_images: int,
+    parameters: Mapping[str, Any],
+) -> dict[str, tf.Tensor]:
+    """One row a picture: tensors [B * num_images, ...] by name, their rules checked.
 
+    Args:
+        prompt_rows: prompts, [B, ...] each, by name.
+        num_images: pictures a prompt; picture i has the seed `seed + i`.
+        parameters: every parameter by its name, one value or B.
 
-def rows_of(prompts, negative_prompts, num_images, parameters):
-    """One row a picture: tensors [B * num_images] by name, their rules checked."""
-    count = len(prompts)
-
-    def repeated(name, values, dtype):
-        values_B = np.array(values, dtype=object if dtype == tf.string else None)
-        if dtype.is_integer and not np.all(np.abs(values_B) <= dtype.max):
-            raise ValueError(f"`{name}` must fit {dtype.name}. Received: {values!r}.")
-        if values_B.ndim and len(values_B) != count:
-            raise ValueError(
-                f"`{name}` must be one value, or one a prompt (={count}). Received: "
-                f"{len(values_B)} values."
-            )
-        values_B = np.broadcast_to(values_B, [count])
-        return tf.constant(np.repeat(values_B, num_images), dtype)
-
+    Raises:
+        ValueError: a parameter breaks a rule.
+    """
+    count = len(next(iter(prompt_rows.values())))
     rows = {
-        "prompt": repeated("prompts", prompts, tf.string),
-        "negative_prompt": repeated("negative_prompts", negative_prompts, tf.string),
+        name: tf.constant(
+            np.repeat(x, num_images, axis=0),
+            tf.string if x.dtype == object else x.dtype,
+        )
+        for name, x in prompt_rows.items()
     }
     for parameter in PARAMETERS:
-        value = parameters[parameter.name]
-        rows[parameter.name] = repeated(parameter.name, value, parameter.dtype)
+        values = checked_values(parameter, parameters[parameter.name])
+        values_B = one_a_prompt(parameter.name, values, count)
+        rows[parameter.name] = tf.constant(
+            np.repeat(values_B, num_images), parameter.dtype
+        )
     rows["seed"] += np.tile(np.arange(num_images), count)
     rows, faults_B = replace_faulty_rows(rows)
     faults = [fault.decode() for fault in faults_B.numpy() if fault]
     if faults:
         raise ValueError(faults[0])
     return rows
+
+
+def checked_values(parameter: Parameter, values: Any) -> np.ndarray:
+    """A parameter's values as an array [] or [B].
+
+    Args:
+        parameter: which one.
+        values: one, or one a prompt.
+
+    Raises:
+        ValueError: they are not of the parameter's kind.
+    """
+    if parameter.dtype.is_integer:
+        dtype = parameter.dtype.as_numpy_dtype
+        return integers(parameter.name, values, dtype)
+    return reals(parameter.name, values)

@@ -12,6 +12,7 @@ from keras_dalle.generation.decoding import ImageTokenDecoder, Known
 from keras_dalle.generation.one_by_one import decode_function
 from keras_dalle.generation.parameters import PARAMETERS
 from keras_dalle.layers.row_stable import MAX_ROWS
+from keras_dalle.utils.plain_values import count
 
 
 def continued(tokens_BT: tf.Tensor, position_B: tf.Tensor) -> tf.Tensor:
@@ -39,9 +40,7 @@ def stream_images(
 ) -> Iterator[np.ndarray]:
     """What `DalleBartTextToImage.generate_stream` does, which describes it."""
     length = task.backbone.image_length
-    every = max(length // 4, 1) if every is None else every
-    if every < 1:
-        raise ValueError(f"`every` (={every}) must be at least 1.")
+    every = max(length // 4, 1) if every is None else count("every", every)
     start, advance = stream_functions(task)
     decode = decode_function(task.vqgan)
     parameters = {p.name: tf.constant(rows[p.name]) for p in PARAMETERS}

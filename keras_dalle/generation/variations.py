@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_dalle.generation.prompt_inputs import one_a_prompt
 from keras_dalle.generation.random_numbers import KEPT_POSITIONS, random_bits
+from keras_dalle.utils.foreign_values import shortened
+from keras_dalle.utils.plain_values import reals
 
 
 def kept_positions(seed_B: Any, fraction_B: Any, length: int) -> np.ndarray:
@@ -37,14 +40,10 @@ def checked_fractions(keep_fraction: Any, count: int) -> np.ndarray:
     Raises:
         ValueError: one is not from 0 to 1, or there is another number of them.
     """
-    fraction_B = np.asarray(keep_fraction, float)
+    fraction_B = reals("keep_fraction", keep_fraction)
     if not ((fraction_B >= 0.0) & (fraction_B <= 1.0)).all():
         raise ValueError(
-            f"`keep_fraction` must be from 0 to 1. Received: {keep_fraction}."
+            "`keep_fraction` must be from 0 to 1. Received: "
+            f"{shortened(keep_fraction)}."
         )
-    if fraction_B.ndim and len(fraction_B) != count:
-        raise ValueError(
-            f"`keep_fraction` must be one value, or one a prompt (={count}). Received: "
-            f"{len(fraction_B)} values."
-        )
-    return np.broadcast_to(fraction_B, [count])
+    return one_a_prompt("keep_fraction", fraction_B, count)

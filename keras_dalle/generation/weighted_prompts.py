@@ -1,6 +1,7 @@
 """Prompts of several parts with weights, such as "a cat:1.2 AND a dog:0.6".
 
-Only a prompt with " AND " in it has parts. In the graph, so that Python and the
+Only a prompt with " AND " in it has parts. A backslash makes text of what would be
+read: `\\AND` is the word, `\\:` is a colon. In the graph, so that Python and the
 SavedModel read a prompt alike.
 """
 
@@ -10,12 +11,17 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from keras_dalle.text.byte_pair_encoding import to_valid_utf8
+
 SEPARATOR = " AND "
 MAX_PARTS = 8
+# A colon behind a backslash is text; what is before it is group 1.
+_COLON = r"(^|[^\\])\s*:\s*"
 # A weight at the end of a part. Few digits, so that every one of them is finite.
-_WEIGHT = r"\s*:\s*[-+]?([0-9]{1,3}(\.[0-9]{0,9})?|\.[0-9]{1,9})\s*$"
+_WEIGHT = _COLON + r"[-+]?([0-9]{1,3}(\.[0-9]{0,9})?|\.[0-9]{1,9})\s*$"
 # What begins like a weight, up to the end of the part.
-_LIKE_A_WEIGHT = r":\s*[-+]?[.,]?[0-9][^:]*$"
+_LIKE_A_WEIGHT = r"(^|[^\\]):\s*[-+]?[.,]?[0-9][^:]*$"
+_ESCAPED = r"\\(:|AND\b)"
 _SHOWN_CHARACTERS = 40
 
 
@@ -34,16 +40,16 @@ class WeightedParts(NamedTuple):
 def weighted_parts(prompt_B: tf.Tensor) -> WeightedParts:
     """Splits prompts at " AND " and reads the weight at the end of each part.
 
-    A prompt without " AND " is one part as it stands, of weight 1, whatever it ends
-    with. What `prompt_faults` tells of is read as text of weight 1.
+    A prompt without " AND " is one part, of weight 1, whatever it ends with. What
+    `prompt_faults` tells of is read as text of weight 1.
     """
-    parts = tf.strings.split(prompt_B, SEPARATOR)[:, :MAX_PARTS]
+    parts = _split(prompt_B)[:, :MAX_PARTS]
     counts_B = tf.cast(parts.row_lengths(), tf.int32)
     most = tf.reduce_max(tf.concat([counts_B, [1]], axis=0))
     parts_BC = parts.to_tensor(shape=tf.stack([-1, most]))
     texts_BC, weights_BC = _text_and_weight(parts_BC)
     has_parts_B1 = counts_B[:, None] > 1
-    texts_BC = tf.where(has_parts_B1, texts_BC, prompt_B[:, None])
+    texts_BC = tf.where(has_parts_B1, texts_BC, _without_escapes(prompt_B)[:, None])
     weights_BC = tf.where(has_parts_B1, weights_BC, 1.0)
     is_part_BC = tf.range(most) < counts_B[:, None]
     return WeightedParts(
@@ -52,13 +58,24 @@ def weighted_parts(prompt_B: tf.Tensor) -> WeightedParts:
     )
 
 
+def _split(prompt_B):
+    """The parts of prompts, ragged [B, None]."""
+    # `[^...]` of RE2 matches no byte that is not UTF-8.
+    return tf.strings.split(to_valid_utf8(prompt_B), SEPARATOR)
+
+
+def _without_escapes(texts):
+    return tf.strings.regex_replace(texts, _ESCAPED, r"\1")
+
+
 def _text_and_weight(parts_BC):
     """Parts without their weight and surrounding space, and the weights."""
-    texts_BC = tf.strings.regex_replace(parts_BC, _WEIGHT, "")
+    texts_BC = tf.strings.regex_replace(parts_BC, _WEIGHT, r"\1")
     endings_BC = _behind(parts_BC, tf.strings.length(texts_BC))
     numbers_BC = tf.strings.regex_replace(endings_BC, r"[^-+.0-9]", "")
     numbers_BC = tf.where(numbers_BC == "", "1", numbers_BC)
-    return tf.strings.strip(texts_BC), tf.strings.to_number(numbers_BC, tf.float32)
+    texts_BC = _without_escapes(tf.strings.strip(texts_BC))
+    return texts_BC, tf.strings.to_number(numbers_BC, tf.float32)
 
 
 def _behind(texts, length):
@@ -68,38 +85,62 @@ def _behind(texts, length):
 
 def prompt_faults(prompt_B: tf.Tensor) -> tf.Tensor:
     """What is wrong with prompts of several parts, string [B]; empty for good ones."""
-    parts = tf.strings.split(prompt_B, SEPARATOR)
+    parts = _split(prompt_B)
     counts_B = tf.cast(parts.row_lengths(), tf.int32)
-    parts_BC = parts[:, :MAX_PARTS].to_tensor()
-    is_part_BC = tf.range(tf.shape(parts_BC)[1]) < counts_B[:, None]
-    faults_BC = tf.where(is_part_BC, _part_faults(parts_BC), "")
-    faults_B = tf.strings.reduce_join(faults_BC, axis=1, separator=" ")
-    faults_B = tf.where(counts_B > 1, tf.strings.strip(faults_B), "")
-    too_many_B = tf.strings.join(
+    parts_BC = parts[:, :MAX_PARTS].to_tensor(shape=[None, MAX_PARTS])
+    is_part_BC = tf.range(MAX_PARTS) < counts_B[:, None]
+    faulty_weights_BC = tf.where(is_part_BC, _faulty_weights(parts_BC), "")
+    is_empty_BC = is_part_BC & (_text_and_weight(parts_BC)[0] == "")
+    fault_B = _first_text(faulty_weights_BC)
+    fault_B = tf.where(tf.reduce_any(is_empty_BC, axis=1), _empty(prompt_B), fault_B)
+    fault_B = tf.where(counts_B > MAX_PARTS, _too_many(counts_B), fault_B)
+    return tf.where(counts_B > 1, fault_B, "")
+
+
+def _first_text(texts_BC):
+    """The first that is not empty of each row."""
+    first_B = tf.argmax(tf.cast(texts_BC != "", tf.int32), axis=1)
+    return tf.gather(texts_BC, first_B, batch_dims=1)
+
+
+def _too_many(counts_B):
+    rule = f"`prompt` must have at most {MAX_PARTS} parts with `AND` between them. "
+    return tf.strings.join(
         [
-            f"`prompt` must have at most {MAX_PARTS} parts with `AND` between them. "
-            "Received: ",
+            rule + "Received: ",
             tf.strings.as_string(counts_B),
+            r". Where it is text, write `\AND`.",
         ]
     )
-    return tf.where(counts_B > MAX_PARTS, too_many_B, faults_B)
 
 
-def _part_faults(parts_BC):
-    has_weight_BC = tf.strings.regex_replace(parts_BC, _WEIGHT, "") != parts_BC
-    before_BC = tf.strings.regex_replace(parts_BC, _LIKE_A_WEIGHT, "")
+def _empty(prompt_B):
+    return tf.strings.join(
+        [
+            "`prompt` must have a text on both sides of each `AND`. Received: `",
+            _shown(to_valid_utf8(prompt_B)),
+            r"`. Where it is text, write `\AND`.",
+        ]
+    )
+
+
+def _faulty_weights(parts_BC):
+    has_weight_BC = tf.strings.regex_replace(parts_BC, _WEIGHT, r"\1") != parts_BC
+    before_BC = tf.strings.regex_replace(parts_BC, _LIKE_A_WEIGHT, r"\1")
     received_BC = _behind(parts_BC, tf.strings.length(before_BC))
-    # RE2 matched it, so it is UTF-8.
-    shown_BC = tf.strings.substr(received_BC, 0, _SHOWN_CHARACTERS, unit="UTF8_CHAR")
+    shown_BC = _shown(received_BC)
     faulty_weight_BC = tf.strings.join(
         [
             "A part of `prompt` must end in a weight below 1000, such as `:1.2` or "
             "`:-0.5`, or in none. Received: `",
             shown_BC,
-            "`. If that is text, write the weight behind it: `:1`.",
+            "`. If that is text, write a backslash before the colon: `\\",
+            shown_BC,
+            "`.",
         ]
     )
-    is_faulty_BC = ~has_weight_BC & (received_BC != "")
-    is_empty_BC = _text_and_weight(parts_BC)[0] == ""
-    empty = "Each part of `prompt` beside an `AND` must have a text."
-    return tf.where(is_empty_BC, empty, tf.where(is_faulty_BC, faulty_weight_BC, ""))
+    return tf.where(~has_weight_BC & (received_BC != ""), faulty_weight_BC, "")
+
+
+def _shown(texts):
+    return tf.strings.substr(texts, 0, _SHOWN_CHARACTERS, unit="UTF8_CHAR")

@@ -17,7 +17,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from keras_dalle.prediction_service.columns import column, pack_tokens
+from keras_dalle.prediction_service.columns import column, pack_tokens, rows_of
+from keras_dalle.utils.plain_values import count
 
 MAX_MESSAGE_BYTES = 2**31 - 1
 SIGNATURE_DEF = "signature_def"
@@ -180,14 +181,15 @@ class PredictionClient:
             B pictures as PNG bytes.
         """
         columns = {"prompt": prompts, **self._controls(controls)}
-        return list(self.predict(SERVING_DEFAULT, len(prompts), columns)["image_bytes"])
+        rows = rows_of("prompt", prompts)
+        return list(self.predict(SERVING_DEFAULT, rows, columns)["image_bytes"])
 
     def generate_arrays(
         self, prompts: Sequence[Text], **controls: Unpack[Controls]
     ) -> Drawing:
         """As `generate`: pixels and image tokens in place of files."""
         columns = {"prompt": prompts, **self._controls(controls)}
-        drawn = self.predict("generate", len(prompts), columns)
+        drawn = self.predict("generate", rows_of("prompt", prompts), columns)
         return Drawing(drawn["image"], drawn["image_tokens"])
 
     def stream(
@@ -214,16 +216,16 @@ class PredictionClient:
         columns = {"prompt": prompts, **self._controls(controls)}
         if every is None:
             every = int(self.defaults("decode_chunk")["max_new_tokens"])
-        if every < 1:
-            raise ValueError(f"`every` (={every}) must be at least 1.")
-        given = [()] * len(prompts) if image_tokens is None else image_tokens
+        every = count("every", every)
+        rows = rows_of("prompt", prompts)
+        given = [()] * rows if image_tokens is None else image_tokens
         columns["image_tokens_bytes"] = pack_tokens(given)
         num_tokens_B = np.array([len(tokens) for tokens in given], np.int64)
         until = (num_tokens_B.max(initial=0) // every + 1) * every
-        is_complete = not prompts
+        is_complete = not rows
         while not is_complete:
             columns["max_new_tokens"] = until - num_tokens_B
-            chunk = self.predict("decode_chunk", len(prompts), columns)
+            chunk = self.predict("decode_chunk", rows, columns)
             yield list(chunk["image_bytes"])
             columns["image_tokens_bytes"] = chunk["image_tokens_bytes"]
             num_tokens_B = chunk["num_tokens"]
@@ -259,19 +261,20 @@ class PredictionClient:
             "kept_rows": -1 if kept_rows is None else kept_rows,
             **self._controls(controls),
         }
-        return list(
-            self.predict("complete_image", len(prompts), columns)["image_bytes"]
-        )
+        rows = rows_of("prompt", prompts)
+        return list(self.predict("complete_image", rows, columns)["image_bytes"])
 
     def tokenize(self, prompts: Sequence[Text]) -> TextTokens:
         """What the model reads of B prompts."""
-        tokens = self.predict("tokenize", len(prompts), {"prompt": prompts})
+        rows = rows_of("prompt", prompts)
+        tokens = self.predict("tokenize", rows, {"prompt": prompts})
         return TextTokens(tokens["token_ids"], tokens["padding_mask"])
 
     def encode_image(self, images: Sequence[bytes]) -> np.ndarray:
         """Image tokens int32 [B, T] of B PNG or JPEG files of any size."""
         columns = {"image_bytes": images}
-        return self.predict("encode_image", len(images), columns)["image_tokens"]
+        rows = rows_of("image_bytes", images)
+        return self.predict("encode_image", rows, columns)["image_tokens"]
 
     def decode_tokens(self, image_tokens: Sequence[Any] | np.ndarray) -> list[bytes]:
         """Pictures as PNG bytes of image tokens [B, T]."""
@@ -313,8 +316,11 @@ class PredictionClient:
                 "`images` need a model whose VQGAN has an encoder. Received: a model "
                 "that reads tokens alone. Give `image_tokens`."
             )
-        count = len(tokens or ()) if images is None else len(images)
-        return self.predict("score", count, columns)["log_likelihood"]
+        if images is not None:
+            rows = rows_of("image_bytes", images)
+        else:
+            rows = len(tokens or ())
+        return self.predict("score", rows, columns)["log_likelihood"]
 
     def _reads_pictures(self) -> bool:
         """Whether `score` takes files; a model without an encoder takes tokens."""

@@ -9,44 +9,60 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 
+from keras_dalle.utils.foreign_values import shortened
+from keras_dalle.utils.plain_values import byte_strings, integers, reals, texts
+
 COLUMNS: dict[str, type] = {
-    "prompt": object,
-    "negative_prompt": object,
+    "prompt": str,
+    "negative_prompt": str,
     "seed": np.int64,
     "guidance_scale": np.float32,
     "guidance_scale_end": np.float32,
     "temperature": np.float32,
     "top_k": np.int32,
     "top_p": np.float32,
-    "image_bytes": object,
-    "mask_bytes": object,
+    "image_bytes": bytes,
+    "mask_bytes": bytes,
     "kept_rows": np.int32,
-    "image_tokens_bytes": object,
+    "image_tokens_bytes": bytes,
     "max_new_tokens": np.int32,
 }
 
 
 def column(name: str, values: Any, rows: int) -> tensor_pb2.TensorProto:
     """A [B] tensor of one value for all rows, or of B values."""
-    dtype = COLUMNS[name]
-    if issubclass(dtype, np.integer):
-        _check_range(name, values, np.iinfo(dtype))
-    array: np.ndarray = np.asarray(values, dtype)
+    array = _checked(name, values)
     if array.shape not in ((), (rows,)):
         raise ValueError(
             f"`{name}` must be one value or one for each of the {rows} rows. "
-            f"Received: {values!r}"
+            f"Received: {len(array)} values."
         )
     return tf.make_tensor_proto(np.broadcast_to(array, [rows]))
 
 
-def _check_range(name: str, values: Any, limits: np.iinfo) -> None:
-    """Raises for integers that NumPy would refuse unnamed, or wrap in silence."""
-    array = np.asarray(values)
-    if np.any(array < limits.min) or np.any(array > limits.max):
+def rows_of(name: str, values: Any) -> int:
+    """The number of rows of a column that has one value a row.
+
+    Raises:
+        ValueError: it is one value, or none of the column's kind.
+    """
+    array = _checked(name, values)
+    if not array.ndim:
         raise ValueError(
-            f"`{name}` must be from {limits.min} to {limits.max}. Received: {values!r}"
+            f"`{name}` must be a list, one a row. Received: {shortened(array[()])}."
         )
+    return len(array)
+
+
+def _checked(name: str, values: Any) -> np.ndarray:
+    dtype = COLUMNS[name]
+    if dtype is bytes:
+        return byte_strings(name, values)
+    if dtype is str:
+        return texts(name, values)
+    if issubclass(dtype, np.integer):
+        return integers(name, values, dtype)
+    return reals(name, values).astype(dtype)
 
 
 def pack_tokens(image_tokens: Iterable[Any]) -> list[bytes]:
@@ -63,7 +79,7 @@ def pack_tokens(image_tokens: Iterable[Any]) -> list[bytes]:
                 "`image_tokens` must be a row of integers a picture. Received: "
                 f"{tokens.dtype} {list(tokens.shape)}."
             )
-        _check_range("image_tokens", tokens, np.iinfo(np.int32))
+        tokens = integers("image_tokens", tokens, np.int32)
         packed.append(tokens.astype("<i4").tobytes())
     return packed
 

@@ -138,8 +138,11 @@ def test_greedy_drawing_takes_the_likeliest_token_each_time(task):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_beams": 0}, r"`num_beams` \(=0\) must be at least 1"),
-        ({"num_beams": 97}, r"`num_beams` \(=97\) .* at most 96"),
+        ({"num_beams": 0}, "`num_beams` must be an integer of at least 1. .* 0"),
+        ({"num_beams": 97}, "`num_beams` must be at most 96. Received: 97"),
+        ({"num_beams": 2.5}, "`num_beams` must be an integer .* 2.5"),
+        ({"inputs": ["x", 7]}, "`prompts` must be a text, .* 7"),
+        ({"inputs": "x AND y:0"}, "without weighted parts"),
         ({"inputs": {"prompts": "x", "negative_prompts": "y"}}, "no guidance"),
         ({"inputs": ["x", "x AND y"]}, "without weighted parts"),
     ],

@@ -90,9 +90,11 @@ def test_one_of_one(task, inputs):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"keep": 5}, r"`keep` \(=5\) must be .* at most `num_images` \(=4\)"),
-        ({"keep": 0}, r"`keep` \(=0\)"),
-        ({"keep": 1, "num_images": 0}, r"`num_images` \(=0\)"),
+        ({"keep": 5}, r"`keep` \(=5\) must be at most `num_images` \(=4\)"),
+        ({"keep": 0}, "`keep` must be an integer of at least 1"),
+        ({"keep": "2"}, "`keep` must be an integer .* '2'"),
+        ({"seed": [False]}, "`seed` must be an integer, .* False"),
+        ({"keep": 1, "num_images": 0}, "`num_images` must be an integer of at least 1"),
         ({"ranker": "beauty"}, "log_likelihood, pmi, or a function. .* 'beauty'"),
         ({"ranker": lambda *_: np.zeros(3)}, r"one score a picture, \[4\]. .* \[3\]"),
         ({"temperature": -1.0}, "`temperature` must be"),

@@ -88,9 +88,38 @@ def test_integers_out_of_range_are_named(name, value):
     parameters = dict.fromkeys(names, 1)
     with (
         PredictionClient("127.0.0.1:1") as client,
-        pytest.raises(ValueError, match=f"`{name}` must be from -.* Received: .*99|00"),
+        pytest.raises(
+            ValueError, match=f"`{name}` must fit int(64|32). Received: .*(99|00)"
+        ),
     ):
         client.generate(["red", "blue"], **{**parameters, name: value})
+
+
+@pytest.mark.parametrize(
+    ("prompts", "controls", "message"),
+    [
+        ("red heart", {}, "`prompt` must be a list, one a row. Received: 'red heart'"),
+        (None, {}, "`prompt` must be a text, or a list of texts. Received: None"),
+        (["red", 3.0], {}, "`prompt` must be a text, .* 3.0"),
+        (["red"], {"negative_prompts": [b"x", None]}, "`negative_prompt` must be"),
+        (["red"], {"seed": 2.5}, "`seed` must be an integer, .* 2.5"),
+        (["red"], {"seed": [True]}, "`seed` must be an integer, .* True"),
+        (["red"], {"top_k": "7"}, "`top_k` must be an integer, .* '7'"),
+        (["red"], {"temperature": "1"}, "`temperature` must be a number, .* '1'"),
+    ],
+)
+def test_values_of_another_kind_are_named(client, prompts, controls, message):
+    with pytest.raises(ValueError, match=message):
+        client.generate(prompts, **controls)
+    if isinstance(prompts, list):
+        client.generate(["red"], seed=np.int32(7), temperature=np.float16(1))
+
+
+def test_one_file_is_no_list_of_files(client):
+    with pytest.raises(ValueError, match="`image_bytes` must be a list, one a row"):
+        client.encode_image(b"some file")
+    with pytest.raises(ValueError, match="`image_bytes` must be bytes, .* 'cat.png'"):
+        client.encode_image(["cat.png"])
 
 
 def test_metadata_and_status(client):

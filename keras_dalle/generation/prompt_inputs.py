@@ -1,0 +1,114 @@
+"""What a user asks `generate` to draw: texts in Python, as tensors or as a dataset."""
+
+# B prompts
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_dalle.utils.foreign_values import shortened
+from keras_dalle.utils.plain_values import texts
+
+# Arrays [B, ...] by name, and whether there was one row without a batch.
+RowsRead = tuple[dict[str, np.ndarray], bool]
+
+
+def text_rows(inputs: Any) -> RowsRead:
+    """Reads a text, a list, an array or a tensor of texts, a dictionary or a dataset.
+
+    Args:
+        inputs: as of `keras_dalle.generation.drawing.Drawing.generate`.
+
+    Returns:
+        `prompt` and `negative_prompt`, objects [B], and whether there was one prompt
+        without a batch.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    return rows_of_elements(inputs, _text_rows)
+
+
+def _text_rows(inputs: Any) -> RowsRead:
+    found = prompts_and_negatives(
+        inputs, "a text, a list of texts, a `tf.data.Dataset`"
+    )
+    prompts = texts("prompts", found["prompts"])
+    negatives = texts("negative_prompts", found.get("negative_prompts", ""))
+    rows = {
+        "prompt": np.atleast_1d(prompts),
+        "negative_prompt": one_a_prompt("negative_prompts", negatives, prompts.size),
+    }
+    return rows, prompts.ndim == 0
+
+
+def prompts_and_negatives(inputs: Any, forms: str) -> dict[str, Any]:
+    """`prompts` and perhaps `negative_prompts` of inputs that are both, or prompts.
+
+    Args:
+        inputs: a dictionary of both, or prompts alone.
+        forms: what prompts alone may be, for the error.
+
+    Raises:
+        ValueError: a dictionary has other names.
+    """
+    if not isinstance(inputs, dict):
+        return {"prompts": inputs}
+    if "prompts" not in inputs or set(inputs) - {"prompts", "negative_prompts"}:
+        raise ValueError(
+            f"`inputs` must be {forms}, or a dictionary with `prompts` and, if wanted, "
+            f"`negative_prompts`. Received: {shortened(list(inputs))}."
+        )
+    return inputs
+
+
+def one_a_prompt(name: str, values: np.ndarray, count: int) -> np.ndarray:
+    """[B] of one value [] for all prompts, or of one a prompt.
+
+    Args:
+        name: of the values, for the error.
+        values: [] or [B].
+        count: B.
+
+    Raises:
+        ValueError: there is another number of values.
+    """
+    if values.ndim and len(values) != count:
+        raise ValueError(
+            f"`{name}` must be one value, or one a prompt (={count}). Received: "
+            f"{len(values)} values."
+        )
+    return np.broadcast_to(values, [count])
+
+
+def rows_of_elements(inputs: Any, read: Callable[[Any], RowsRead]) -> RowsRead:
+    """What `read` reads of inputs, or of all elements of a dataset together.
+
+    Args:
+        inputs: what `read` takes, or a dataset of it: single rows or batches.
+        read: from inputs to their rows.
+
+    Raises:
+        ValueError: a dataset has no end or has tuples, or what `read` raises.
+    """
+    if not isinstance(inputs, tf.data.Dataset):
+        return read(inputs)
+    if inputs.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise ValueError(
+            "`inputs` must be a dataset that ends. Received: an endless one. Take a "
+            "part of it, as by `dataset.take(10)`."
+        )
+    if isinstance(inputs.element_spec, tuple):
+        raise ValueError(
+            "`inputs` must be a dataset of prompts, or of dictionaries with `prompts`. "
+            f"Received: tuples of {len(inputs.element_spec)}. Choose one part, as by "
+            "`dataset.map(lambda x, y: x)`."
+        )
+    batches = [read(element)[0] for element in inputs]
+    if not batches:
+        return read([])[0], False
+    return {
+        name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]
+    }, False
