@@ -281,10 +281,6 @@ def not_convertible(value: str, dtype: str) -> ServingError:
     )
 
 
-def empty_input() -> ServingError:
-    return invalid_argument("Input is empty.")
-
-
 def unknown_signature_name(name: str) -> ServingError:
     """Classify and Regress."""
     return invalid_argument(f"No signature was found with the name: {name}")
@@ -292,20 +288,6 @@ def unknown_signature_name(name: str) -> ServingError:
 
 def unknown_task_signature(name: str) -> ServingError:
     return invalid_argument(f"Requested signature not found in model graph: {name}")
-
-
-def duplicate_task_signature(name: str) -> ServingError:
-    return invalid_argument(f"Duplicate evaluation of signature: {name}")
-
-
-def empty_task_model_name() -> ServingError:
-    return invalid_argument("Found ModelSpec with an empty model name.")
-
-
-def different_task_models() -> ServingError:
-    return invalid_argument(
-        "All ModelSpecs in a MultiInferenceRequest must access the same model name."
-    )
 
 
 def not_for_predict(methods: Sequence[str], method: str) -> ServingError:

@@ -4,6 +4,7 @@ import functools
 import logging
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import grpc
@@ -17,8 +18,14 @@ from tensorflow_serving.apis import (
 from keras_dalle.prediction_service import errors, metrics
 from keras_dalle.prediction_service.core import ServerCore
 from keras_dalle.prediction_service.errors import ServingError
-from keras_dalle.prediction_service.examples import classify, multi_inference, regress
+from keras_dalle.prediction_service.example_calls import (
+    CLASSIFY,
+    REGRESS,
+    refuse_examples,
+    refuse_multi_inference,
+)
 from keras_dalle.prediction_service.predict import predict
+from keras_dalle.prediction_service.servables import Servable
 
 MAX_TIMEOUT_MS = 2**31 - 1
 ENTRYPOINT = "GRPC"
@@ -80,33 +87,35 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     @_refusing
     @_counted
     def Predict(self, request, context):
-        return self._run(self._predict, request, context)
+        with self._servable(request) as servable:
+            return self._predict(servable, request, _timeout_ms(context))
 
     @_refusing
     @_counted
     def Classify(self, request, context):
-        return self._run(classify, request, context)
+        with self._servable(request) as servable:
+            refuse_examples(servable, request.model_spec, CLASSIFY)
 
     @_refusing
     @_counted
     def Regress(self, request, context):
-        return self._run(regress, request, context)
+        with self._servable(request) as servable:
+            refuse_examples(servable, request.model_spec, REGRESS)
 
     @_refusing
     def MultiInference(self, request, context):
         spec = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
         with self._core.use(spec) as servable:
-            return multi_inference(servable, request, _timeout_ms(context))
+            refuse_multi_inference(servable, request)
 
     @_refusing
     def GetModelMetadata(self, request, context):
         return self._core.metadata(request)
 
-    def _run(self, method: Callable, request: Any, context: Any) -> Any:
+    def _servable(self, request: Any) -> AbstractContextManager[Servable]:
         if not request.HasField("model_spec"):
             raise errors.missing_model_spec()
-        with self._core.use(request.model_spec) as servable:
-            return method(servable, request, _timeout_ms(context))
+        return self._core.use(request.model_spec)
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):

@@ -92,11 +92,3 @@ def _json_of_array(alias: str, array: np.ndarray | bytes) -> Any:
 def to_bytes(content: Any) -> bytes:
     text = json.dumps(content, ensure_ascii=False)
     return text.encode("utf-8", "surrogateescape") + b"\n"
-
-
-def float32(value: float) -> float:
-    """The float64 with the shortest text that is this float32.
-
-    0.2 and not 0.20000000298, which is the same float32.
-    """
-    return float(str(np.float32(value)))

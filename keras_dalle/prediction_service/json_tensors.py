@@ -83,6 +83,15 @@ def fill_signature_name(document: Mapping[str, Any], spec: Any) -> None:
     spec.signature_name = _utf8(name).decode("utf-8", "replace")
 
 
+def require_examples(document: Mapping[str, Any]) -> None:
+    """Raises a `ServingError` unless a body for Classify or Regress has examples."""
+    if "examples" not in document:
+        raise _format_error(
+            document,
+            "When method is classify, key 'examples' is expected and was not found",
+        )
+
+
 def fill_predict_request(
     document: Mapping[str, Any],
     request: predict_pb2.PredictRequest,

@@ -23,8 +23,7 @@ class VersionLoader:
         warmups: How often a version runs each of its warm-up requests first.
         config: How TensorFlow is to run.
         tags: Of the graphs to load.
-        checks_method_names: Whether Classify and Regress take only signatures that
-            were made for them.
+        checks_method_names: Calls take only signatures that were made for them.
     """
 
     def __init__(

@@ -66,7 +66,7 @@ class ServerOptions:
     )
     saved_model_tags: str = _flag("serve", "Of the graph to load: tag,tag,…")
     enable_signature_method_name_check: bool = _flag(
-        False, "Classify and Regress take only signatures made for them."
+        False, "Take only signatures that were made for the call."
     )
     tensorflow_session_config_file: Path | None = _flag(
         None, "How TensorFlow runs: a ConfigProto in text."

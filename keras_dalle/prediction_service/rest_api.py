@@ -4,39 +4,38 @@
 """
 
 import dataclasses
+import functools
 import logging
 import re
 import time
 import urllib.parse
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 from google.protobuf import json_format
 from tensorflow.core.protobuf.meta_graph_pb2 import TensorInfo
 from tensorflow_serving.apis import (
-    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
     predict_pb2,
-    regression_pb2,
 )
 from tensorflow_serving.apis.model_pb2 import ModelSpec
 
 from keras_dalle.prediction_service import errors, metrics
 from keras_dalle.prediction_service.core import SIGNATURE_DEF, ServerCore
 from keras_dalle.prediction_service.errors import ServingError
-from keras_dalle.prediction_service.examples import classify, regress
-from keras_dalle.prediction_service.json_answers import answer, to_bytes
-from keras_dalle.prediction_service.json_examples import (
-    classification_answer,
-    fill_examples,
-    regression_answer,
+from keras_dalle.prediction_service.example_calls import (
+    CLASSIFY,
+    REGRESS,
+    refuse_examples,
 )
+from keras_dalle.prediction_service.json_answers import answer, to_bytes
 from keras_dalle.prediction_service.json_tensors import (
     fill_predict_request,
     fill_signature_name,
     parse_json,
+    require_examples,
 )
 from keras_dalle.prediction_service.predict import predict_arrays, signature_name_of
 from keras_dalle.prediction_service.servables import Servable
@@ -120,8 +119,8 @@ class RestApi:
         self._headers = _CORS_HEADERS if allows_cors else {}
         self._methods: dict[str, Callable[[_Call], bytes]] = {
             "predict": self._predict,
-            "classify": self._classify,
-            "regress": self._regress,
+            "classify": functools.partial(self._refuse_examples, CLASSIFY),
+            "regress": functools.partial(self._refuse_examples, REGRESS),
             "metadata": self._metadata,
             "": self._status,
         }
@@ -171,21 +170,12 @@ class RestApi:
             outputs = predict_arrays(servable, request, self._timeout_ms)
         return answer(outputs, layout)
 
-    def _classify(self, call: _Call) -> bytes:
-        request = classification_pb2.ClassificationRequest()
-        return classification_answer(self._run(classify, call, request))
-
-    def _regress(self, call: _Call) -> bytes:
-        request = regression_pb2.RegressionRequest()
-        return regression_answer(self._run(regress, call, request))
-
-    def _run(self, method: Callable, call: _Call, request: Any) -> Any:
-        request.model_spec.CopyFrom(call.spec)
+    def _refuse_examples(self, method: str, call: _Call) -> NoReturn:
         document = parse_json(call.body)
-        fill_signature_name(document, request.model_spec)
-        fill_examples(document, request.input)
-        with self._core.use(request.model_spec) as servable:
-            return method(servable, request, self._timeout_ms)
+        fill_signature_name(document, call.spec)
+        require_examples(document)
+        with self._core.use(call.spec) as servable:
+            refuse_examples(servable, call.spec, method)
 
     def _status(self, call: _Call) -> bytes:
         request = get_model_status_pb2.GetModelStatusRequest()

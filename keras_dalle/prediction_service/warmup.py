@@ -1,5 +1,6 @@
 """Warm-up: requests that a version brings along and runs before it is published."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
@@ -7,16 +8,25 @@ from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
 from keras_dalle.prediction_service import errors
-from keras_dalle.prediction_service.examples import classify, multi_inference, regress
+from keras_dalle.prediction_service.example_calls import (
+    CLASSIFY,
+    REGRESS,
+    refuse_examples,
+    refuse_multi_inference,
+)
 from keras_dalle.prediction_service.predict import predict
 from keras_dalle.prediction_service.servables import Servable
 from keras_dalle.saved_model.warmup import MAX_RECORDS, WARMUP_FILE
 
-_METHODS = {
+_METHODS: dict[str, Callable] = {
     "predict_log": predict,
-    "classify_log": classify,
-    "regress_log": regress,
-    "multi_inference_log": multi_inference,
+    "classify_log": lambda servable, request: refuse_examples(
+        servable, request.model_spec, CLASSIFY
+    ),
+    "regress_log": lambda servable, request: refuse_examples(
+        servable, request.model_spec, REGRESS
+    ),
+    "multi_inference_log": refuse_multi_inference,
 }
 
 

@@ -26,13 +26,11 @@ def predict_log(alias="x"):
     return log
 
 
-def classify_log():
+def examples_log(kind):
+    """A request of examples, which a model for Predict refuses."""
     log = prediction_log_pb2.PredictionLog()
-    request = log.classify_log.request
-    request.model_spec.signature_name = "classify_x_to_y"
-    example = request.input.example_list.examples.add()
-    example.features.feature["x"].float_list.value.append(2.0)
-    return log
+    getattr(log, kind).request.SetInParent()
+    return log.SerializeToString()
 
 
 def version_with(saved, folder, records):
@@ -58,8 +56,9 @@ def predictions():
 
 
 def test_requests_are_replayed(saved, tmp_path):
-    records = [log.SerializeToString() for log in (predict_log(), classify_log())]
-    load(version_with(saved, tmp_path, records))
+    before = predictions()
+    load(version_with(saved, tmp_path, [predict_log().SerializeToString()]))
+    assert predictions() == before + 1
 
 
 def test_requests_may_be_replayed_several_times(saved, tmp_path):
@@ -75,9 +74,12 @@ def test_requests_may_be_replayed_several_times(saved, tmp_path):
         ([predict_log("z").SerializeToString()], "not found in request"),
         ([b"\xff\xff\xff"], "Failed to parse warmup record"),
         ([b""], "Unsupported log_type"),
+        ([examples_log("classify_log")], "No classification inputs found"),
+        ([examples_log("regress_log")], "No regression inputs found"),
+        ([examples_log("multi_inference_log")], "has no name specified"),
         ([predict_log().SerializeToString()] * (MAX_RECORDS + 1), "exceeds the max"),
     ],
-    ids=["fails", "no record", "other", "too many"],
+    ids=["fails", "no record", "other", "classify", "regress", "multi", "too many"],
 )
 def test_a_failing_request_fails_the_load(saved, tmp_path, records, message):
     path = version_with(saved, tmp_path, records)

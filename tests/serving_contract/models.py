@@ -18,11 +18,10 @@ SLOW_STEPS = 10**9
 ROWS = tf.TensorSpec([None], tf.float32, name="x")
 TEXTS = tf.TensorSpec([None], tf.string, name="text")
 DEFAULT_NUMBER = tf.constant([7], tf.int64)
-EXAMPLES = tf.TensorSpec([None], tf.string, name="inputs")
 
 
 class HalfPlus(tf.Module):
-    """y = x / 2 + b, as rows and as examples with a feature `x`."""
+    """y = x / 2 + b."""
 
     def __init__(self, b: float):
         super().__init__()
@@ -33,25 +32,8 @@ class HalfPlus(tf.Module):
     def predict(self, x):
         return {"y": self.half * x + self.b}
 
-    @tf.function(input_signature=[EXAMPLES])
-    def classify(self, inputs):
-        return {"scores": self._of_examples(inputs)}
-
-    @tf.function(input_signature=[EXAMPLES])
-    def regress(self, inputs):
-        return {"outputs": self._of_examples(inputs)}
-
-    def _of_examples(self, examples_B):
-        features = {"x": tf.io.FixedLenFeature([1], tf.float32)}
-        x_B1 = tf.io.parse_example(examples_B, features)["x"]
-        return self.half * x_B1 + self.b
-
     def signatures(self):
-        return {
-            "serving_default": self.predict,
-            "classify_x_to_y": self.classify,
-            "regress_x_to_y": self.regress,
-        }
+        return {"serving_default": self.predict}
 
 
 class Echo(tf.Module):

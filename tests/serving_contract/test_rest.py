@@ -98,20 +98,20 @@ def test_bodies_of_megabytes(server):
         assert content["outputs"]["text_bytes"] == [{"b64": encoded}]
 
 
-def test_classify_and_regress(server):
-    body = {"signature_name": "classify_x_to_y", "examples": [{"x": 2.0}]}
-    answer = server.rest("/v1/models/half_plus_two:classify", body)
-    assert answer == (200, {"results": [[["", 3.0]]]})
-    body = {"signature_name": "regress_x_to_y", "examples": [{"x": 2.0}, {"x": [4.0]}]}
-    answer = server.rest("/v1/models/half_plus_two:regress", body)
-    assert answer == (200, {"results": [3.0, 4.0]})
-    body = {
-        "signature_name": "regress_x_to_y",
-        "context": {"x": 2.0},
-        "examples": [{}],
-    }
-    answer = server.rest("/v1/models/half_plus_two:regress", body)
-    assert answer == (200, {"results": [3.0]})
+@pytest.mark.parametrize(
+    "method, kind", [("classify", "classification"), ("REGRESS", "regression")]
+)
+def test_models_for_predict_take_no_examples(server, method, kind):
+    path = f"/v1/models/half_plus_two:{method}"
+    status, content = server.rest(path, {"examples": [{"x": 2.0}]})
+    assert status == 400
+    assert content["error"].startswith(f"No {kind} inputs found in SignatureDef: ")
+    body = {"signature_name": "other", "examples": [{}]}
+    text = "No signature was found with the name: other"
+    assert server.rest(path, body) == (400, {"error": text})
+    body = {"examples": [{"text": "a"}]}
+    text = "Expected one input Tensor."
+    assert server.rest(f"/v1/models/echo:{method}", body) == (400, {"error": text})
 
 
 @pytest.mark.parametrize("version", ["", f"/versions/{VERSION}"])
@@ -296,25 +296,6 @@ def test_several_calls_by_one_connection(server):
             'Serving signature name: "zz" not found in signature def',
         ),
         ("/v1/models/half_plus_two:regress", {}, 400, "key 'examples' is expected and"),
-        (
-            "/v1/models/half_plus_two:regress",
-            {"examples": 3},
-            400,
-            "to be an list/array",
-        ),
-        (
-            "/v1/models/half_plus_two:regress",
-            {"examples": []},
-            400,
-            "is an empty array",
-        ),
-        ("/v1/models/half_plus_two:regress", {"examples": [3]}, 400, "got JSON Number"),
-        (
-            "/v1/models/half_plus_two:regress",
-            {"examples": [{"x": [1, "a"]}]},
-            400,
-            "Unexpected element type in feature: x expecting type: int64",
-        ),
     ],
 )
 def test_refusals(server, path, body, status, text):
