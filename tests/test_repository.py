@@ -28,7 +28,8 @@ TENSORFLOW_IN_MODELS = {"models/dalle_bart/dalle_bart_text_to_image.py"}
 
 # Each level imports from those before it, and from nothing else of the package.
 LEVELS = (
-    {"text", "layers", "utils"},
+    {"utils"},
+    {"text", "layers"},
     {"generation", "optimizers"},
     {"models"},
     {"converters", "data", "distribution"},
