@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from keras_dalle.utils.files import read_json
-from keras_dalle.utils.foreign_values import described
 from keras_dalle.utils.hub import PREFIX, HubError, cached_folder
 from keras_dalle.utils.picture_metadata import PresetIdentity
 
@@ -121,7 +120,7 @@ def _loaded(cls: Any, preset: str, **arguments: Any) -> Any:
     except (OSError, ValueError, KeyError) as error:
         raise OSError(
             f"The files of preset {preset} cannot be read, or are damaged. Install or "
-            f"download them again. {described(error)}"
+            f"download them again. {type(error).__name__}: {error}"
         ) from error
 
 

@@ -30,9 +30,11 @@ from keras_dalle.converters.mapping import (
     assign_weights,
     model_tensors,
 )
+from keras_dalle.converters.sizes import check_dalle_bart
 from keras_dalle.converters.tensors import StoredTensor, stack
 from keras_dalle.models.dalle_bart.dalle_bart_backbone import DalleBartBackbone
 from keras_dalle.utils.files import read_json, require_files
+from keras_dalle.utils.foreign_values import naming
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "flax_model.msgpack"
@@ -179,6 +181,7 @@ def _norm_rules(ours: str, theirs: str) -> list[Rule]:
 _STACKED = re.compile(r"(.*)Layers/(.*)")
 # Above it, a first axis is not one of layers.
 _MAX_LAYERS = 1000
+_MAX_TENSORS = 20_000
 _ONE_BY_ONE = re.compile(r"(.*)Layer_(\d+)/(.*)")
 
 
@@ -195,6 +198,11 @@ def unstack_layers(
         `.../FlaxBartEncoderLayer_0/x`, ...; the same for the decoder.
     """
     unstacked = {}
+    if len(tensors) > _MAX_TENSORS:
+        raise ValueError(
+            f"A checkpoint of stacked layers must have at most {_MAX_TENSORS} tensors. "
+            f"Received: {len(tensors)}."
+        )
     for name, tensor in tensors.items():
         stored = StoredTensor.of(tensor) if isinstance(tensor, np.ndarray) else tensor
         match = _STACKED.fullmatch(name)
@@ -255,11 +263,14 @@ def load_dalle_bart(
     files = [CONFIG_FILE, WEIGHTS_FILE] if needs_file else [CONFIG_FILE]
     require_files(directory, files, "DALL·E mini checkpoint")
     original = read_json(directory / CONFIG_FILE)
-    config = config_from_original(original, notes)
+    with naming(directory / CONFIG_FILE):
+        config = {**config_from_original(original, notes), **kwargs}
+    tensors: dict[str, StoredTensor] = {}
     if load_weights:
         tensors = unstack_layers(open_flax_msgpack(directory / WEIGHTS_FILE))
+    check_dalle_bart(config, tensors, os.fspath(directory))
     with deferred_variables():
-        backbone = DalleBartBackbone(**{**config, **kwargs})
+        backbone = DalleBartBackbone(**config)
         if load_weights:
             assign_weights(
                 backbone,

@@ -153,10 +153,26 @@ def _read(
     dtype: np.dtype,
     on_assigned: Callable[[str], None] | None,
 ) -> np.ndarray:
-    array = np.asarray(transform.load(tensor.read()), dtype)
+    stored = tensor.read()
+    with np.errstate(over="ignore"):
+        array = np.asarray(transform.load(stored), dtype)
+    if not np.isfinite(array).all():
+        _refuse_values(name, stored, dtype)
     if on_assigned is not None:
         on_assigned(name)
     return array
+
+
+def _refuse_values(name: str, stored: np.ndarray, dtype: np.dtype) -> None:
+    if np.isfinite(stored).all():
+        raise ValueError(
+            f"Weights in {dtype.name} must be within its range. Received: {name} with "
+            "larger ones. Load them in another dtype, e.g. bfloat16 or float32."
+        )
+    raise ValueError(
+        f"Weights must be finite numbers. Received: NaN or an infinity in {name}. Take "
+        "the file anew from where it was published."
+    )
 
 
 def _as_stored(tensor: StoredTensor | np.ndarray) -> StoredTensor:

@@ -21,6 +21,7 @@ from keras_dalle.converters.mapping import (
     model_tensors,
     tensor_names,
 )
+from keras_dalle.converters.sizes import check_dalle_bart
 from keras_dalle.converters.tensors import StoredTensor
 from keras_dalle.converters.torch import open_torch_checkpoint, write_torch_checkpoint
 from keras_dalle.layers.variant import TransformerVariant
@@ -206,8 +207,10 @@ def load_min_dalle(
         ValueError: a file is damaged, or tensors are missing, unexpected or misshapen.
     """
     tensors = open_min_dalle(directory)
+    config = {**config_from_tensors(tensors), **kwargs}
+    check_dalle_bart(config, tensors, os.fspath(directory), derived=True)
     with deferred_variables():
-        backbone = DalleBartBackbone(**{**config_from_tensors(tensors), **kwargs})
+        backbone = DalleBartBackbone(**config)
         if load_weights:
             assign_weights(
                 backbone,

@@ -5,16 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras_hub
-
 from keras_dalle.models import DalleBartBackbone, DalleBartTextToImage, VQGANBackbone
+from keras_dalle.models.preset_configs import BACKBONE, VQGAN, check_serialized
 from keras_dalle.utils.files import read_json
-from keras_dalle.utils.foreign_values import described
 
 CONFIG_FILE = "config.json"
 TASK_FILE = "task.json"
 PREPROCESSOR_FILE = "preprocessor.json"
-MODEL_CLASSES = (DalleBartTextToImage, DalleBartBackbone, VQGANBackbone)
 
 
 def is_preset(directory: Path) -> bool:
@@ -42,19 +39,16 @@ def load_preset(
         OSError: its files are damaged, or make no model; the message ends with why.
         ValueError: it is a preset of a class that is not keras_dalle's.
     """
-    is_task = (Path(directory) / TASK_FILE).exists()
-    base = DalleBartTextToImage if is_task else keras_hub.models.Backbone
+    path = Path(directory) / CONFIG_FILE
+    if (Path(directory) / TASK_FILE).exists():
+        base: Any = DalleBartTextToImage
+    else:
+        kind = check_serialized(read_json(path), (BACKBONE, VQGAN), str(path)).kind
+        base = {BACKBONE: DalleBartBackbone, VQGAN: VQGANBackbone}[kind]
     try:
-        model = base.from_preset(os.fspath(directory), **kwargs)
-    except (OSError, ValueError, KeyError) as error:
+        return base.from_preset(os.fspath(directory), **kwargs)
+    except (OSError, ValueError) as error:
         raise OSError(
             f"The files of the preset {directory} cannot be read, or are damaged. Copy "
-            f"or download them again. {described(error)}"
+            f"or download them again. {type(error).__name__}: {error}"
         ) from error
-    if not isinstance(model, MODEL_CLASSES):
-        names = " or ".join(each.__name__ for each in MODEL_CLASSES)
-        raise ValueError(
-            f"The preset {directory} must be of a {names}. Received: "
-            f"{type(model).__name__}."
-        )
-    return model

@@ -10,6 +10,7 @@ from keras_dalle.converters.config_fields import check_fields
 from keras_dalle.converters.deferred import deferred_variables
 from keras_dalle.converters.flax import open_flax_msgpack, write_flax_msgpack
 from keras_dalle.converters.mapping import assign_weights, model_tensors
+from keras_dalle.converters.sizes import FLAX_VQGAN, check_vqgan
 from keras_dalle.converters.vqgan_config import (
     CODEBOOK_FIELDS,
     FIXED_FIELDS,
@@ -24,7 +25,7 @@ from keras_dalle.converters.vqgan_config import (
 from keras_dalle.converters.vqgan_names import FLAX_TABLE
 from keras_dalle.models.vqgan.vqgan_backbone import VQGANBackbone
 from keras_dalle.utils.files import read_json, require_files
-from keras_dalle.utils.foreign_values import shortened
+from keras_dalle.utils.foreign_values import naming, shortened
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "flax_model.msgpack"
@@ -89,10 +90,13 @@ def load_flax_vqgan(
     """
     directory = Path(directory)
     require_files(directory, [CONFIG_FILE], "vqgan-jax")
-    config = config_from_flax(read_json(directory / CONFIG_FILE), notes)
+    content = read_json(directory / CONFIG_FILE)
+    with naming(directory / CONFIG_FILE):
+        config = {**config_from_flax(content, notes), **kwargs}
     tensors = open_flax_msgpack(directory / WEIGHTS_FILE) if load_weights else {}
+    check_vqgan(config, tensors, FLAX_VQGAN, os.fspath(directory))
     with deferred_variables():
-        backbone = VQGANBackbone(**{**config, **kwargs})
+        backbone = VQGANBackbone(**config)
         if load_weights:
             source = os.fspath(directory / WEIGHTS_FILE)
             assign_weights(

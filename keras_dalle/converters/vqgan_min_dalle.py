@@ -12,6 +12,7 @@ from typing import Any
 
 from keras_dalle.converters.deferred import deferred_variables
 from keras_dalle.converters.mapping import assign_weights, model_tensors
+from keras_dalle.converters.sizes import MIN_DALLE_VQGAN, check_vqgan
 from keras_dalle.converters.tensors import StoredTensor
 from keras_dalle.converters.torch import open_torch_checkpoint, write_torch_checkpoint
 from keras_dalle.converters.vqgan_config import require_original
@@ -53,9 +54,10 @@ def load_min_dalle_vqgan(
     path = Path(directory) / WEIGHTS_FILE
     tensors = open_torch_checkpoint(path)
     source = os.fspath(path)
-    config = config_from_tensors(tensors, source)
+    config = {**config_from_tensors(tensors, source), **kwargs}
+    check_vqgan(config, tensors, MIN_DALLE_VQGAN, source)
     with deferred_variables():
-        backbone = VQGANBackbone(**{**config, **kwargs})
+        backbone = VQGANBackbone(**config)
         if load_weights:
             assign_weights(
                 backbone, tensors, MIN_DALLE_TABLE, source, on_assigned=on_assigned

@@ -10,6 +10,7 @@ import yaml
 
 from keras_dalle.converters.deferred import deferred_variables
 from keras_dalle.converters.mapping import assign_weights, model_tensors
+from keras_dalle.converters.sizes import check_vqgan, torch_vqgan
 from keras_dalle.converters.taming_folder import find_taming_files
 from keras_dalle.converters.tensors import StoredTensor
 from keras_dalle.converters.torch import open_torch_checkpoint, write_torch_checkpoint
@@ -23,6 +24,7 @@ from keras_dalle.converters.vqgan_taming_config import (
     vqgan_of_taming,
 )
 from keras_dalle.models.vqgan.vqgan_backbone import VQGANBackbone
+from keras_dalle.utils.foreign_values import naming
 from keras_dalle.utils.yaml_files import read_yaml
 
 CONFIG_FILE = "config.yaml"
@@ -65,19 +67,25 @@ def load_taming_vqgan(
             not fit it, by name.
     """
     config_path, weights_path = find_taming_files(directory, config, weights, notes)
-    content = vqgan_of_taming(read_yaml(config_path))
-    arguments = config_from_taming(content, notes)
+    content = read_yaml(config_path)
+    with naming(config_path):
+        content = vqgan_of_taming(content)
+        model = taming_model(content)
+        arguments = {**config_from_taming(content, notes), **kwargs}
     tensors: Mapping[str, StoredTensor] = {}
     if load_weights:
         tensors = _of_vqgan(open_torch_checkpoint(weights_path), notes)
         _note_ignored(tensors, notes)
+    check_vqgan(
+        arguments, tensors, torch_vqgan(model.codebook), os.fspath(weights_path)
+    )
     with deferred_variables():
-        backbone = VQGANBackbone(**{**arguments, **kwargs})
+        backbone = VQGANBackbone(**arguments)
         if load_weights:
             assign_weights(
                 backbone,
                 tensors,
-                taming_model(content).table,
+                model.table,
                 source=os.fspath(weights_path),
                 ignored=_IGNORED,
                 on_assigned=on_assigned,

@@ -31,21 +31,33 @@ class TamingModel:
     Attributes:
         quantizer: ours.
         table: names of its tensors.
+        codebook: the name of that of its codes.
         fields: of `model.params` that the class alone has, and that we read.
         without_effect: the same for those of its training.
     """
 
     quantizer: str
     table: Sequence[Rule]
+    codebook: str
     fields: Collection[str]
     without_effect: Collection[str]
 
 
 # By the last part of the yaml's `target`.
 TAMING_MODELS = {
-    "VQModel": TamingModel("nearest", VQMODEL_TABLE, (), ("sane_index_shape",)),
+    "VQModel": TamingModel(
+        "nearest",
+        VQMODEL_TABLE,
+        "quantize.embedding.weight",
+        (),
+        ("sane_index_shape",),
+    ),
     "GumbelVQ": TamingModel(
-        "gumbel", GUMBEL_TABLE, ("kl_weight",), ("temperature_scheduler_config",)
+        "gumbel",
+        GUMBEL_TABLE,
+        "quantize.embed.weight",
+        ("kl_weight",),
+        ("temperature_scheduler_config",),
     ),
 }
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_dalle.models.keras_hub_private import BUILTIN_PRESETS
+from keras_dalle.models.preset_files import load_preset
 from keras_dalle.utils import hub
 from keras_dalle.utils.files import read_json
 
@@ -68,7 +69,8 @@ class FromOriginalCheckpoint:
             source = cls._fetch(preset, source)
         if is_original_checkpoint(source):
             return cls.from_original(Path(source), *args, **kwargs)
-        return super().from_preset(source, *args, **kwargs)  # type: ignore[misc]
+        load = super().from_preset  # type: ignore[misc]
+        return load_preset(cls, source, load, *args, **kwargs)
 
     @classmethod
     def _handle(cls, preset: str) -> str:

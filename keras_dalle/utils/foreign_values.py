@@ -1,6 +1,9 @@
 """Values from outside, as error texts show them."""
 
+import os
 import reprlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 MAX_CHARACTERS = 200
@@ -25,6 +28,25 @@ def described(error: BaseException) -> str:
     """
     text = one_line(str(error))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+@contextmanager
+def naming(path: str | os.PathLike) -> Iterator[None]:
+    """Puts the file in front of a ValueError about what was read from it.
+
+    What a file's content of another kind causes, such as a list for an object, is a
+    ValueError then too.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)}: {error}") from error
+    except (TypeError, LookupError, AttributeError, ArithmeticError) as error:
+        raise ValueError(
+            f"{os.fspath(path)} must hold values of the kinds that belong there. "
+            f"Received: {described(error)}. Take the file anew from where it was "
+            "published."
+        ) from error
 
 
 def one_line(text: str) -> str:

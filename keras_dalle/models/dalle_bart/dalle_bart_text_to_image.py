@@ -20,6 +20,7 @@ from keras_dalle.models.dalle_bart.dalle_bart_text_to_image_preprocessor import 
 from keras_dalle.models.dalle_bart.token_accuracy import TokenAccuracy
 from keras_dalle.models.original_checkpoints import FromOriginalCheckpoint
 from keras_dalle.models.resumable import Resumable
+from keras_dalle.models.vqgan.fitting import require_fitting_vqgan
 from keras_dalle.models.vqgan.vqgan_backbone import VQGANBackbone
 from keras_dalle.optimizers.adamw import AdamW
 from keras_dalle.utils.foreign_values import shortened
@@ -83,6 +84,9 @@ class DalleBartTextToImage(
         compile=True,
         **kwargs,
     ):
+        if vqgan is not None:
+            require_fitting_vqgan(backbone, vqgan)
+
         # === Layers ===
         self.backbone = backbone
         self.preprocessor = preprocessor
