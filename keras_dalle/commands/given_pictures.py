@@ -28,13 +28,14 @@ Image = Annotated[
 Mask = Annotated[
     Path | None,
     typer.Option(
-        help="Of --image: a picture of its size, white where to draw, black elsewhere."
+        help="A picture of --image's size: white where to draw and black elsewhere, or "
+        "transparent where to draw."
     ),
 ]
 KeepRows = Annotated[
     str | None,
     typer.Option(
-        help="Of --image: its upper rows of pixels that stay, or their share.",
+        help="Upper rows of --image's pixels that stay, or their share.",
         metavar="ROWS|PERCENT%",
     ),
 ]
@@ -43,8 +44,8 @@ KeepFraction = Annotated[
     typer.Option(
         min=0.0,
         max=1.0,
-        help="Of --image: the share of its image tokens that stay, at places that the "
-        "seed says; with --mask or --keep-rows, of those that are drawn otherwise.",
+        help="Share of --image's tokens that stay, at places that the seed says. With "
+        "--mask or --keep-rows it is the share of those that are drawn otherwise.",
     ),
 ]
 
@@ -163,7 +164,7 @@ def _read(
         )
         part = "nothing to draw in" if stays_T.all() else "nothing of"
         raise ValueError(
-            f"{says} leaves {part} {path}. A mask is white where to "
+            f"{says} leaves {part} {path}. A mask is white, or transparent, where to "
             f"draw; what is drawn are whole squares of a grid, {side}×{side} in all."
         )
     return tokens_T, stays_T

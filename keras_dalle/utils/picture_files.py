@@ -8,13 +8,13 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from keras_dalle.utils.atomic import atomic_file
 from keras_dalle.utils.picture_metadata import KEY, MetadataError, PictureMetadata
@@ -31,10 +31,47 @@ _DAMAGE = (
     KeyError,
     IndexError,
     TypeError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    MemoryError,
+    RuntimeError,
     struct.error,
     zlib.error,
 )
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
+# What files of some formats have at a place near their beginning.
+_SIGNATURES = (
+    ("PNG", 0, b"\x89PNG\r\n"),
+    ("JPEG", 0, b"\xff\xd8\xff"),
+    ("WEBP", 8, b"WEBP"),
+    ("GIF", 0, b"GIF8"),
+    ("BMP", 0, b"BM"),
+    ("TIFF", 0, b"II*\0"),
+    ("TIFF", 0, b"MM\0*"),
+    ("TIFF", 0, b"II+\0"),
+    ("AVIF", 4, b"ftypavif"),
+    ("AVIF", 4, b"ftypavis"),
+    ("HEIF", 4, b"ftyphei"),
+    ("HEIF", 4, b"ftyphev"),
+    ("HEIF", 4, b"ftypmif1"),
+    ("HEIF", 4, b"ftypmsf1"),
+    ("JPEG 2000", 0, b"\0\0\0\x0cjP  "),
+    ("JPEG 2000", 0, b"\xff\x4f\xff\x51"),
+    ("JPEG XL", 0, b"\0\0\0\x0cJXL "),
+    ("JPEG XL", 0, b"\xff\x0a"),
+    ("PDF", 0, b"%PDF"),
+    ("Photoshop", 0, b"8BPS"),
+    ("SVG or other XML", 0, b"<svg"),
+    ("SVG or other XML", 0, b"<?xml"),
+)
+_HEADER_BYTES = 16
+
+
+class PictureRefused(ValueError):
+    """A whole picture that is not read, with the reason."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +217,9 @@ def read_picture(path: str | os.PathLike) -> StoredPicture:
     """
     with Path(path).open("rb") as file, opened_picture(file, path, _NAMES) as image:
         metadata = _metadata_of(image, path)
-        kind = next(kind for kind in FORMATS.values() if kind.name == image.format)
+        # Pillow calls a JPEG with further pictures behind it MPO.
+        known = (kind for kind in FORMATS.values() if kind.name == image.format)
+        kind = next(known, _JPEG)
         return StoredPicture(np.asarray(image.convert("RGB")), metadata, kind)
 
 
@@ -214,13 +253,21 @@ def opened_picture(
     """
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
+    found = _format_of(file.read(_HEADER_BYTES))
+    file.seek(0)
     if size > MAX_FILE_BYTES:
         raise ValueError(
             f"A picture must have at most {MAX_FILE_BYTES:,} bytes. Received: "
             f"{os.fspath(name)} with {size:,}."
         )
+    if found is not None and found not in formats:
+        raise PictureRefused(
+            f"A picture must be in {', '.join(formats)}. Received: {os.fspath(name)} "
+            f"in {'HEIC (HEIF)' if found == 'HEIF' else found}. Save it as PNG or JPEG."
+        )
+    quiet = _without_libtiff_lines() if found == "TIFF" else nullcontext()
     try:
-        with warnings.catch_warnings():
+        with quiet, warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             # Pillow warns of odd EXIF, which is no reason to refuse a picture.
             warnings.simplefilter("ignore", UserWarning)
@@ -231,13 +278,44 @@ def opened_picture(
             f"A picture must have at most {Image.MAX_IMAGE_PIXELS:,} pixels. "
             f"Received: {os.fspath(name)}. {error}"
         ) from error
-    except MetadataError:
+    except (MetadataError, PictureRefused):
         raise
+    except UnidentifiedImageError as error:
+        raise ValueError(
+            f"{os.fspath(name)} must be a whole picture in {', '.join(formats)}. It is "
+            "none, is damaged, or has colours that Pillow does not read. Save it anew "
+            "as PNG or JPEG."
+        ) from error
     except (OSError, ValueError, *_DAMAGE) as error:
         raise ValueError(
             f"{os.fspath(name)} must be a whole picture in {', '.join(formats)}. It "
             f"cannot be read: {type(error).__name__}: {error}"
         ) from error
+
+
+def _format_of(header: bytes) -> str | None:
+    """The format that a file begins like, by Pillow's name if it has one."""
+    for name, place, signature in _SIGNATURES:
+        if header[place:].startswith(signature):
+            return name
+    return None
+
+
+@contextmanager
+def _without_libtiff_lines() -> Iterator[None]:
+    """Keeps what libtiff writes to standard error by itself away: Pillow raises too."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # closed
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _metadata_of(image: Image.Image, name: str | os.PathLike) -> PictureMetadata:

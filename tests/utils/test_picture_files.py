@@ -72,6 +72,17 @@ def test_metadata_behind_the_pixels_is_found(tmp_path):
     assert read_picture(tmp_path / "x.png").metadata == metadata_of("x")
 
 
+def test_a_jpeg_with_another_picture_behind_it(tmp_path):
+    """Programs of cameras add a preview; Pillow calls such a file MPO."""
+    path = save_picture(noise(), tmp_path / "x.jpg", metadata_of("x"))
+    with Image.open(path) as image:
+        exif = image.getexif()
+        image.save(path, "MPO", save_all=True, append_images=[noise()], exif=exif)
+    stored = read_picture(path)
+    assert stored.metadata == metadata_of("x")
+    assert stored.format is FORMATS[".jpg"]
+
+
 def test_the_largest_metadata_is_read(tmp_path):
     metadata = metadata_of(*["❤" * 2000] * 1000)
     for suffix in (".png", ".webp"):
@@ -159,7 +170,7 @@ def test_a_file_of_too_many_bytes(tmp_path, monkeypatch):
 def test_other_formats_are_not_decoded(tmp_path):
     noise().save(tmp_path / "x.gif")
     (tmp_path / "x.gif").rename(tmp_path / "x.png")
-    with pytest.raises(ValueError, match="must be a whole picture in JPEG, PNG, WEBP"):
+    with pytest.raises(ValueError, match="must be in JPEG, PNG, WEBP. .*x.png in GIF"):
         read_picture(tmp_path / "x.png")
 
 
