@@ -1,7 +1,7 @@
 """The Predict call: from request protos through the session to response protos."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +10,13 @@ from tensorflow_serving.apis import model_pb2, predict_pb2
 
 from keras_dalle.prediction_service import errors, metrics
 from keras_dalle.prediction_service.servables import Servable
-from keras_dalle.prediction_service.tensors import parse_tensor, tensor_proto
+from keras_dalle.prediction_service.tensors import (
+    TensorReader,
+    TooLarge,
+    dtype_name,
+    fill_tensor,
+    is_dtype,
+)
 
 # Those of the signatures that Predict takes where the method's name is checked.
 METHOD_NAMES = (
@@ -43,7 +49,7 @@ def predict(
     response.model_spec.signature_name = signature_name_of(request.model_spec)
     response.model_spec.version.value = servable.version
     for alias, array in outputs.items():
-        response.outputs[alias].CopyFrom(tensor_proto(array, as_content))
+        fill_tensor(response.outputs[alias], array, as_content)
     return response
 
 
@@ -62,7 +68,8 @@ def predict_arrays(
     if servable.checks_method_names and signature.method_name not in METHOD_NAMES:
         raise errors.not_for_predict(METHOD_NAMES, signature.method_name)
     feeds = _feeds(signature, request.inputs)
-    aliases = _output_aliases(signature, list(request.output_filter))
+    aliases = _output_aliases(signature, request.output_filter)
+    _check_dtypes(signature, request.inputs)
     fetches = [signature.outputs[alias].name for alias in aliases]
     arrays = run_session(servable, feeds, fetches, "Predict", timeout_ms)
     return dict(zip(aliases, arrays, strict=True))
@@ -97,16 +104,23 @@ def run_session(
 def _feeds(
     signature: meta_graph_pb2.SignatureDef, inputs: Mapping
 ) -> dict[str, np.ndarray]:
+    """Inputs by tensor name, without those of another dtype than the signature's."""
     expected, defaults = signature.inputs, signature.defaults
     if len(inputs) > len(expected) or (len(inputs) < len(expected) and not defaults):
         raise errors.wrong_input_count(inputs, expected)
+    reader = TensorReader()
     feeds = {}
     for alias, info in expected.items():
         if alias not in inputs and alias not in defaults:
             raise errors.missing_input(alias, info.name, inputs, defaults)
         proto = inputs[alias] if alias in inputs else defaults[alias]
+        # To parse what the model does not take could only do harm.
+        if proto.dtype != info.dtype and is_dtype(proto.dtype):
+            continue
         try:
-            feeds[info.name] = parse_tensor(proto)
+            feeds[info.name] = reader.parse(proto)
+        except TooLarge as error:
+            raise errors.too_large(alias) from error
         except ValueError as error:
             raise errors.tensor_parsing_error(alias) from error
     if any(alias not in expected for alias in inputs):
@@ -115,12 +129,26 @@ def _feeds(
     return feeds
 
 
+def _check_dtypes(signature: meta_graph_pb2.SignatureDef, inputs: Mapping) -> None:
+    """Raises what the session would, which numbers its arguments by their names."""
+    arguments = sorted(signature.inputs.items(), key=lambda item: item[1].name)
+    for number, (alias, info) in enumerate(arguments):
+        proto = inputs[alias] if alias in inputs else signature.defaults[alias]
+        if proto.dtype != info.dtype:
+            raise errors.wrong_dtype(
+                number, dtype_name(info.dtype), dtype_name(proto.dtype)
+            )
+
+
 def _output_aliases(
-    signature: meta_graph_pb2.SignatureDef, output_filter: list[str]
+    signature: meta_graph_pb2.SignatureDef, output_filter: Iterable[str]
 ) -> list[str]:
-    for position, alias in enumerate(output_filter):
+    # One by one, for a message can hold millions.
+    aliases: list[str] = []
+    for alias in output_filter:
         if alias not in signature.outputs:
             raise errors.unknown_output(alias, signature.outputs)
-        if alias in output_filter[:position]:
+        if alias in aliases:
             raise errors.duplicate_output(alias)
-    return output_filter or list(signature.outputs)
+        aliases.append(alias)
+    return aliases or list(signature.outputs)

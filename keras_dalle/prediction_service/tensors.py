@@ -4,83 +4,166 @@ import math
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import tensor_pb2
+from tensorflow.core.framework import tensor_pb2, types_pb2
 
-# A proto of a few bytes can stand for a tensor of any size, whose last value repeats.
-# No tensor that is sent in full needs more than this many bytes for one of the proto's:
-# a string has 24 bytes in memory and two on the wire.
-MAX_BYTES_PER_SENT_BYTE = 16
-MAX_REPEATED_BYTES = 64 * 2**20
-_STRING_BYTES = 24
-# The field that holds a dtype's values, and the dtype in which it does.
-_FIELDS = {
-    tf.float32: ("float_val", np.float32),
-    tf.float64: ("double_val", np.float64),
-    tf.int32: ("int_val", np.int32),
-    tf.int16: ("int_val", np.int16),
-    tf.int8: ("int_val", np.int8),
-    tf.uint16: ("int_val", np.uint16),
-    tf.uint8: ("int_val", np.uint8),
-    tf.int64: ("int64_val", np.int64),
-    tf.bool: ("bool_val", np.bool_),
-    tf.uint32: ("uint32_val", np.uint32),
-    tf.uint64: ("uint64_val", np.uint64),
-    tf.half: ("half_val", np.uint16),
-    tf.bfloat16: ("half_val", np.uint16),
-    tf.string: ("string_val", object),
+# A proto of a few bytes can stand for a tensor of any size, whose last value repeats,
+# and an empty string is a byte or two on the wire. So much may all inputs of a call
+# take more than was sent for them.
+MAX_EXTRA_BYTES = 64 * 2**20
+# TensorFlow's tensors have no more, but a proto may.
+_MAX_DIMENSIONS = 254
+# A string takes 24 bytes and its text in a tensor; as an object of Python's, a pointer,
+# 33 bytes and its text again.
+STRING_BYTES = 24 + 8 + 33
+_TEXTS_OF_STRING = 2
+# What a piece of an answer has at most: Python's lock is free between two of them.
+_VALUES_AT_ONCE = 2**20
+
+# The lists of a proto, the dtype of their entries, and whose values they hold.
+_LISTS = {
+    "float_val": (np.float32, "FLOAT"),
+    "double_val": (np.float64, "DOUBLE"),
+    "int_val": (
+        np.int32,
+        "INT32 INT16 INT8 INT4 INT2 UINT16 UINT8 UINT4 UINT2 "
+        "QINT32 QINT16 QINT8 QUINT16 QUINT8",
+    ),
+    "int64_val": (np.int64, "INT64"),
+    "uint32_val": (np.uint32, "UINT32"),
+    "uint64_val": (np.uint64, "UINT64"),
+    "bool_val": (np.bool_, "BOOL"),
+    "half_val": (np.int32, "HALF BFLOAT16"),
+    "scomplex_val": (np.float32, "COMPLEX64"),
+    "dcomplex_val": (np.float64, "COMPLEX128"),
+    "string_val": (object, "STRING"),
+    "float8_val": (
+        np.uint8,
+        "FLOAT8_E5M2 FLOAT8_E4M3FN FLOAT8_E4M3FNUZ FLOAT8_E4M3B11FNUZ FLOAT8_E5M2FNUZ",
+    ),
+}
+_LIST_OF_DTYPE = {
+    types_pb2.DataType.Value(f"DT_{name}"): (field, entry)
+    for field, (entry, names) in _LISTS.items()
+    for name in names.split()
+}
+# To parse a VARIANT can end the process (TensorFlow 2.20: one of type
+# "tensorflow::Tensor"), and a RESOURCE is an address within it.
+_NEVER_READ = (types_pb2.DT_VARIANT, types_pb2.DT_RESOURCE)
+# Dtypes whose bits are entries as they are, where others are converted.
+_BITS = {
+    tf.half: np.uint16,
+    tf.bfloat16: np.uint16,
+    tf.complex64: np.float32,
+    tf.complex128: np.float64,
 }
 
 
-def parse_tensor(proto: tensor_pb2.TensorProto) -> np.ndarray:
-    """The tensor of a proto, by the same C++ `Tensor::FromProto` as the stock server.
-
-    Raises:
-        ValueError: The proto does not describe a tensor, or one of which it holds only
-            a small part.
-    """
-    serialized = proto.SerializeToString()
-    try:
-        _check_size(proto, len(serialized))
-        return tf.io.parse_tensor(serialized, proto.dtype).numpy()
-    except (tf.errors.OpError, TypeError) as error:
-        raise ValueError(f"Not a tensor: {error}") from error
+def is_dtype(dtype: int) -> bool:
+    """Whether a tensor can have it, rather than a reference to one, or nothing."""
+    return dtype in _LIST_OF_DTYPE or dtype in _NEVER_READ
 
 
-def _check_size(proto: tensor_pb2.TensorProto, sent_bytes: int) -> None:
+def dtype_name(dtype: int) -> str:
+    """A proto's dtype as TensorFlow's C++ writes it, such as `int64`."""
+    return types_pb2.DataType.Name(dtype).removeprefix("DT_").lower()
+
+
+class TooLarge(ValueError):
+    """The tensors of a call are too much larger than what was sent for them."""
+
+
+class TensorReader:
+    """Parses the tensors of one call, within `MAX_EXTRA_BYTES` for all of them."""
+
+    def __init__(self) -> None:
+        self._room = MAX_EXTRA_BYTES
+
+    def parse(self, proto: tensor_pb2.TensorProto) -> np.ndarray:
+        """The tensor of a proto, as the stock server's `Tensor::FromProto` reads it.
+
+        Raises:
+            TooLarge: There are too many strings, or its last value repeats too often.
+            ValueError: The proto does not describe a tensor.
+        """
+        if proto.dtype not in _LIST_OF_DTYPE:
+            raise ValueError(f"Not a tensor: its dtype is {proto.dtype}.")
+        dtype, sizes = tf.as_dtype(proto.dtype), _sizes(proto)
+        count, content = math.prod(sizes), proto.tensor_content
+        if content and dtype != tf.string:
+            if count * dtype.size != len(content):
+                raise ValueError(f"Not a tensor: {len(content)} bytes for {sizes}.")
+            return np.frombuffer(content, dtype.as_numpy_dtype).reshape(sizes)
+        self._room -= _extra_bytes(proto, count)
+        if self._room < 0:
+            raise TooLarge(f"Not a tensor: {-self._room} bytes too many.")
+        try:
+            return tf.io.parse_tensor(proto.SerializeToString(), dtype).numpy()
+        except tf.errors.OpError as error:
+            raise ValueError(f"Not a tensor: {error}") from error
+
+
+def _sizes(proto: tensor_pb2.TensorProto) -> list[int]:
+    shape = proto.tensor_shape
+    if shape.unknown_rank or len(shape.dim) > _MAX_DIMENSIONS:
+        raise ValueError("Not a tensor: it has no rank, or one that is too high.")
+    sizes = [dim.size for dim in shape.dim]
+    # NumPy would read -1 as "whatever is left".
+    if min(sizes, default=0) < 0:
+        raise ValueError(f"Not a tensor: its shape is {sizes}.")
+    return sizes
+
+
+def _extra_bytes(proto: tensor_pb2.TensorProto, count: int) -> int:
+    """Memory that `count` values take beyond what was sent for them."""
     dtype = tf.as_dtype(proto.dtype)
-    element_bytes = _STRING_BYTES if dtype == tf.string else dtype.size
-    sizes = [max(dim.size, 0) for dim in proto.tensor_shape.dim]
-    wanted = math.prod(sizes) * element_bytes
-    if wanted > max(MAX_REPEATED_BYTES, MAX_BYTES_PER_SENT_BYTE * sent_bytes):
-        raise ValueError(
-            f"Not a tensor: {sent_bytes} bytes cannot hold the values of shape {sizes}"
-        )
+    values = getattr(proto, _LIST_OF_DTYPE[proto.dtype][0])
+    listed = len(values) // (2 if dtype.is_complex else 1)
+    repeated = 0 if proto.tensor_content else max(0, count - listed)
+    if dtype != tf.string:
+        return repeated * dtype.size
+    text = len(values[-1]) if repeated and values else 0
+    return count * STRING_BYTES + repeated * text * _TEXTS_OF_STRING
 
 
-def tensor_proto(
-    array: np.ndarray | bytes, as_content: bool = False
-) -> tensor_pb2.TensorProto:
-    """The proto of a tensor, its values in the list of its dtype.
+def fill_tensor(
+    proto: tensor_pb2.TensorProto, array: np.ndarray | bytes, as_content: bool = False
+) -> None:
+    """Writes a tensor into an empty proto, its values into the list of its dtype.
 
     Args:
+        proto: Where to.
         array: Values; strings as objects.
         as_content: Numbers travel as packed bytes instead.
     """
     # The session gives a scalar string as bytes.
     array = np.asarray(array, object if isinstance(array, bytes) else None)
     dtype = tf.as_dtype(array.dtype)
-    if dtype not in _FIELDS:
-        return tf.make_tensor_proto(array)
-    field, stored = _FIELDS[dtype]
-    proto = tensor_pb2.TensorProto(dtype=dtype.as_datatype_enum)
+    proto.dtype = dtype.as_datatype_enum
     proto.tensor_shape.SetInParent()
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
-    if as_content and dtype != tf.string:
+    field, entry = _LIST_OF_DTYPE[proto.dtype]
+    if field == "float8_val":
+        proto.float8_val = array.tobytes()
+    elif as_content and dtype != tf.string:
         proto.tensor_content = array.tobytes()
-        return proto
-    values = array.ravel()
-    if dtype != tf.string:
-        values = values.view(stored)
-    getattr(proto, field).extend(values.tolist())
-    return proto
+    else:
+        values = array.ravel()
+        for start in range(0, values.size, _VALUES_AT_ONCE):
+            piece = values[start : start + _VALUES_AT_ONCE]
+            if dtype == tf.string:
+                proto.string_val.extend(piece.tolist())
+            else:
+                piece = piece.view(_BITS.get(dtype, piece.dtype)).astype(entry)
+                proto.MergeFromString(_packed(field, piece))
+
+
+def _packed(field: str, entries: np.ndarray) -> bytes:
+    """A TensorProto of this list alone, written in C++ and without Python's lock."""
+    # `extend` takes them one by one, and holds the lock: 10,000,000 numbers made other
+    # callers wait for 1.9 s.
+    with tf.device("cpu"):
+        protos = tf.io.encode_proto(
+            [[entries.size]], [entries[np.newaxis]], [field], "tensorflow.TensorProto"
+        )
+    return protos.numpy()[0]

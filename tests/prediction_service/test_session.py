@@ -4,11 +4,13 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow.core.framework import tensor_pb2
 from tensorflow.python.client import pywrap_tf_session
+from tensorflow_serving.apis import predict_pb2
 
+from keras_dalle.prediction_service.errors import ServingError
+from keras_dalle.prediction_service.predict import predict
+from keras_dalle.prediction_service.servables import Servable
 from keras_dalle.prediction_service.session import SavedModelSession
-from keras_dalle.prediction_service.tensors import parse_tensor
 
 STRINGS = np.array([b"red", b"blue"], object)
 
@@ -70,40 +72,24 @@ def test_error_is_the_sessions_own(session):
     )
 
 
+@pytest.mark.parametrize("wrong", [np.float64, np.uint8, np.complex64, np.float16])
+@pytest.mark.parametrize("aliases", [["top_p"], ["prompt"], ["seed", "temperature"]])
+def test_a_wrong_dtype_is_told_as_the_session_would(session, aliases, wrong):
+    arrays = dict.fromkeys(aliases, np.zeros(2, wrong))
+    with pytest.raises(tf.errors.InvalidArgumentError) as of_session:
+        session.run(feeds_of(session, **arrays), [output_name(session, "error")])
+    request = predict_pb2.PredictRequest()
+    for alias, array in {"prompt": STRINGS, **arrays}.items():
+        request.inputs[alias].CopyFrom(tf.make_tensor_proto(array))
+    with pytest.raises(ServingError) as error:
+        predict(Servable("m", 1, session), request)
+    assert error.value.message == of_session.value.message
+    assert error.value.code.name == "INVALID_ARGUMENT"
+
+
 def test_deadline_stops_the_run(session):
     feeds = feeds_of(session, prompt=np.array([b"slow"], object))
     start = time.monotonic()
     with pytest.raises(tf.errors.DeadlineExceededError):
         session.run(feeds, [output_name(session, "image_bytes")], timeout_ms=200)
     assert time.monotonic() - start < 60
-
-
-@pytest.mark.parametrize(
-    "proto",
-    [
-        tensor_pb2.TensorProto(),
-        tensor_pb2.TensorProto(dtype=77),
-        tensor_pb2.TensorProto(
-            dtype=tf.float32.as_datatype_enum,
-            tensor_shape=tf.TensorShape([1]).as_proto(),
-            tensor_content=b"123",
-        ),
-        tensor_pb2.TensorProto(
-            dtype=tf.float32.as_datatype_enum,
-            tensor_shape=tf.TensorShape([None]).as_proto(),
-        ),
-    ],
-    ids=["empty", "unknown type", "short content", "unknown shape"],
-)
-def test_malformed_proto_is_refused(proto):
-    with pytest.raises(ValueError, match="Not a tensor"):
-        parse_tensor(proto)
-
-
-def test_missing_values_repeat_the_last_as_in_cpp():
-    proto = tensor_pb2.TensorProto(
-        dtype=tf.int64.as_datatype_enum,
-        tensor_shape=tf.TensorShape([4]).as_proto(),
-        int64_val=[3, 5],
-    )
-    np.testing.assert_array_equal(parse_tensor(proto), [3, 5, 5, 5])

@@ -77,7 +77,10 @@ def test_bytes_that_are_no_request(server, neighbour, method, content):
     assert neighbour == []
 
 
-DTYPES = st.one_of(st.integers(0, 30), st.sampled_from([101, 107, 77, 2**31 - 1]))
+DTYPES = st.one_of(st.integers(0, 33), st.sampled_from([101, 107, 120, 77, 2**31 - 1]))
+INPUTS = (("half_plus_two", "x"), ("echo", "text"), ("echo", "number"))
+# Those of TensorFlow's own that parsing makes objects of, and one that is none.
+VARIANTS = ["tensorflow::Tensor", "tensorflow::TensorList", "RaggedTensorVariant", "zz"]
 SIZES = st.one_of(
     st.integers(0, 3), st.sampled_from([-1, -(2**63), 2**31, 2**40, 2**63 - 1])
 )
@@ -94,6 +97,9 @@ def tensor_protos(draw):
     proto.float_val.extend(draw(st.lists(st.floats(width=32), max_size=3)))
     proto.string_val.extend(draw(st.lists(st.binary(max_size=5), max_size=3)))
     proto.int64_val.extend(draw(st.lists(st.integers(0, 9), max_size=2)))
+    for kind in draw(st.lists(st.sampled_from(VARIANTS), max_size=2)):
+        proto.variant_val.add(type_name=kind, metadata=b"\x08\x01").tensors.add()
+        proto.resource_handle_val.add(name=kind, hash_code=1)
     return proto
 
 
@@ -129,15 +135,36 @@ def test_faults_beside_good_rows(server, neighbour, text, number):
     assert neighbour == []
 
 
-@pytest.mark.parametrize("dtype", [tf.float32, tf.string], ids=str)
-def test_a_few_bytes_for_a_huge_tensor(server, neighbour, dtype):
+@pytest.mark.parametrize("dtype", [tf.float32, tf.string, tf.int64], ids=str)
+@pytest.mark.parametrize("size", [2**34, 30_000_000])
+def test_a_few_bytes_for_a_huge_tensor(server, neighbour, dtype, size):
     proto = tensor_pb2.TensorProto(dtype=dtype.as_datatype_enum)
-    proto.tensor_shape.dim.add(size=2**34)
+    proto.tensor_shape.dim.add(size=size)
     proto.float_val.append(1.0)
-    proto.string_val.append(b"a")
-    for name, alias in (("half_plus_two", "x"), ("echo", "text")):
+    proto.string_val.append(b"a" * 500)
+    for name, alias in INPUTS:
         request = predict_request(name)
         request.inputs[alias].CopyFrom(proto)
+        predict(server, request)
+    assert neighbour == []
+
+
+def test_small_messages_of_which_a_parser_makes_much(server, neighbour):
+    """Names of inputs and outputs, dimensions and values by the thousand."""
+    request = predict_request("half_plus_two", x=[1.0])
+    for number in range(20_000):
+        request.inputs[f"a{number}"].dtype = 1
+    predict(server, request)
+    request = predict_request("half_plus_two", x=[1.0])
+    request.output_filter.extend(["y"] * 20_000)
+    predict(server, request)
+    del request.output_filter[:]
+    for _ in range(20_000):
+        request.inputs["x"].tensor_shape.dim.add(size=1)
+    predict(server, request)
+    for spec in ({"name": "a" * 10**6}, {"signature_name": "a" * 10**6}):
+        request = predict_request("half_plus_two", x=[1.0])
+        request.model_spec.MergeFrom(type(request.model_spec)(**spec))
         predict(server, request)
     assert neighbour == []
 

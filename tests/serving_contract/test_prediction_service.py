@@ -1,9 +1,10 @@
 """PredictionService, after TF Serving's tensorflow_model_server_test.py."""
 
 import grpc
+import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow.core.framework import tensor_pb2
+from tensorflow.core.framework.types_pb2 import DT_RESOURCE, DT_VARIANT, DataType
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -183,12 +184,43 @@ def test_input_faults(server):
         INVALID,
         "Expects arg[0] to be float but int32 is provided",
     )
+    assert refused("echo", text=["a"], number=np.float64([1.0])) == (
+        INVALID,
+        "Expects arg[0] to be int64 but double is provided",
+    )
+    assert refused("echo", text=np.complex64([1]), number=[1]) == (
+        INVALID,
+        "Expects arg[1] to be string but complex64 is provided",
+    )
+
+
+@pytest.mark.parametrize("dtype", [0, 33, 101, 107, 121, 2**31 - 1])
+def test_what_is_no_dtype_of_a_tensor(server, dtype):
     request = predict_request("half_plus_two")
-    request.inputs["x"].CopyFrom(tensor_pb2.TensorProto())
+    request.inputs["x"].dtype = dtype
+    request.inputs["x"].tensor_shape.SetInParent()
     assert refusal(server.prediction.Predict, request) == (
         INVALID,
         "tensor parsing error: x",
     )
+
+
+@pytest.mark.parametrize("dtype", [DT_VARIANT, DT_RESOURCE])
+@pytest.mark.parametrize("kind", ["tensorflow::Tensor", "tensorflow::TensorMap", "zz"])
+def test_tensors_that_no_request_may_hold(server, dtype, kind):
+    """To parse some of them ends the process."""
+    request = predict_request("half_plus_two")
+    proto = request.inputs["x"]
+    proto.dtype = dtype
+    proto.tensor_shape.SetInParent()
+    proto.variant_val.add(type_name=kind, metadata=b"\xff")
+    proto.resource_handle_val.add(device="/cpu:0", name=kind)
+    name = DataType.Name(dtype).removeprefix("DT_").lower()
+    assert refusal(server.prediction.Predict, request) == (
+        INVALID,
+        f"Expects arg[0] to be float but {name} is provided",
+    )
+    assert server.y_of([2.0]) == [3.0]
 
 
 def test_output_faults(server):
