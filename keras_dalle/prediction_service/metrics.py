@@ -8,8 +8,10 @@ import bisect
 import threading
 from collections.abc import Iterator
 
-# Clients choose model names, so the number of lines must not be theirs to choose.
+# Clients choose model names, so the number and length of lines must not be theirs to
+# choose.
 MAX_SERIES = 1000
+MAX_LABEL_CHARACTERS = 256
 OTHER = "other"
 _Labels = tuple[str, ...]
 
@@ -45,6 +47,7 @@ class Metric:
         raise NotImplementedError
 
     def _cells(self, labels: _Labels, count: int) -> list[float]:
+        labels = tuple(label[:MAX_LABEL_CHARACTERS] for label in labels)
         if labels not in self._series and len(self._series) >= MAX_SERIES:
             labels = (OTHER,) * len(self._labels)
         return self._series.setdefault(labels, [0] * count)

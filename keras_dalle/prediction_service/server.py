@@ -28,9 +28,11 @@ from keras_dalle.prediction_service.config_files import (
 )
 from keras_dalle.prediction_service.core import ServerCore
 from keras_dalle.prediction_service.errors import ServingError
+from keras_dalle.prediction_service.grpc_log import log_in_lines
 from keras_dalle.prediction_service.grpc_services import ModelService, PredictionService
 from keras_dalle.prediction_service.loading import SessionWrapper, VersionLoader
 from keras_dalle.prediction_service.manager import ServableManager
+from keras_dalle.prediction_service.message_parts import BoundedMessages
 from keras_dalle.prediction_service.options import ServerOptions
 from keras_dalle.prediction_service.periodic import Periodic
 from keras_dalle.prediction_service.rest_api import RestApi
@@ -41,7 +43,10 @@ from keras_dalle.prediction_service.session import SavedModelSession
 from keras_dalle.prediction_service.session_config import session_config
 from keras_dalle.saved_model.card_file import needed_server_flags
 
-MAX_MESSAGE_BYTES = 2**31 - 1
+MAX_SENT_BYTES = 2**31 - 1
+# The stock server takes 2 GB. Python reads a message under its lock, at 10 ms a MB of
+# numbers, and gzip packs a thousand bytes to one.
+MAX_RECEIVED_BYTES = 64 * 2**20
 # Calls that wait for a thread; what goes beyond is refused with RESOURCE_EXHAUSTED.
 MAX_WAITING_CALLS = 1000
 SHUTDOWN_GRACE_S = 30.0
@@ -71,15 +76,16 @@ class PredictionServer:
         self._models = files.models
         self._health = health.HealthServicer()
         self._calls = RunningCalls()
+        log_in_lines()
         self._server = grpc.server(
             futures.ThreadPoolExecutor(options.grpc_max_threads),
-            interceptors=[self._calls],
+            interceptors=[self._calls, BoundedMessages()],
             maximum_concurrent_rpcs=options.grpc_max_threads + MAX_WAITING_CALLS,
             # Of two arguments with one name gRPC takes the first.
             options=[
                 *options.channel_arguments(),
-                ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.max_send_message_length", MAX_SENT_BYTES),
+                ("grpc.max_receive_message_length", MAX_RECEIVED_BYTES),
                 # With it two servers would share a port, and each get half the calls.
                 ("grpc.so_reuseport", 0),
             ],

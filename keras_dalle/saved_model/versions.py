@@ -1,5 +1,7 @@
 """Version folders under a model's base path, named as TF Serving names them."""
 
+import errno
+import os
 from pathlib import Path
 
 # A server reads a folder's name as an int64, and takes a larger one for no version.
@@ -18,6 +20,9 @@ def list_versions(base_path: str | Path) -> dict[int, Path]:
     Raises:
         OSError: `base_path` cannot be listed.
     """
+    if "\0" in str(base_path):
+        # Python raises a `ValueError`.
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(base_path))
     versions = {}
     for child in Path(base_path).iterdir():
         version = parse_version(child.name)

@@ -238,8 +238,12 @@ def test_reload_adds_and_removes_models(core, folder):
         (['name: "m" base_path: "/a"'] * 2, "Illegal to list model m multiple times"),
         (['name: "m" base_path: "a"'], r"absolute path or URI; got base_path\(\)=a"),
         (['name: "m" base_path: "/nowhere/x"'], "Could not find base path /nowhere/x"),
+        (
+            ['name: "m" base_path: "/nowhere\\000x"'],
+            "Could not find base path /nowhere",
+        ),
     ],
-    ids=["twice", "relative", "missing"],
+    ids=["twice", "relative", "missing", "NUL"],
 )
 def test_refused_configurations_change_nothing(core, folder, models, message):
     core.reload(config(model(folder)))

@@ -44,3 +44,10 @@ def test_clients_cannot_add_series_without_end(monkeypatch):
         counter.increment(name)
     lines = list(counter.lines())[1:]
     assert lines == [':x{m="a"} 1', ':x{m="b"} 1', ':x{m="other"} 2']
+
+
+def test_clients_cannot_choose_how_long_a_line_is():
+    counter = Counter("/x", "m")
+    for end in "ab":
+        counter.increment("n" * 10**6 + end)
+    assert list(counter.lines())[1:] == [f':x{{m="{"n" * 256}"}} 2']

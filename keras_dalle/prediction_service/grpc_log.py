@@ -1,0 +1,25 @@
+"""What gRPC logs of messages that it cannot read or write: a line each.
+
+It logs a traceback, so any caller could fill the log. The logger's name is private to
+gRPC; `tests/prediction_service/test_bounds.py` sees when it is another.
+"""
+
+import logging
+
+_LOGGER = "grpc._common"
+
+
+class _OneLine(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info:
+            record.msg, record.args = f"{record.msg} {record.exc_info[1]}", ()
+            record.exc_info = None
+        return True
+
+
+_ONE_LINE = _OneLine()
+
+
+def log_in_lines() -> None:
+    """Takes the tracebacks out of that log, in the whole process."""
+    logging.getLogger(_LOGGER).addFilter(_ONE_LINE)
