@@ -177,6 +177,24 @@ def relative_base_path(model_name: str, base_path: str) -> ServingError:
     )
 
 
+def foreign_base_path(model_name: str, reason: str) -> ServingError:
+    """Ours: the stock server reads some of these file systems."""
+    return invalid_argument(f"Base path of model {model_name}: {reason}")
+
+
+def two_platforms(model_name: str) -> ServingError:
+    return invalid_argument(
+        "Illegal setting both ModelServerConfig::model_type (deprecated) and "
+        f"ModelServerConfig::model_platform, model name is {model_name}"
+    )
+
+
+def unsupported_model_type(model_type: int) -> ServingError:
+    return invalid_argument(
+        f"ModelServerConfig::model_type choice {model_type} not supported."
+    )
+
+
 def no_platform(model_name: str) -> ServingError:
     return invalid_argument(
         "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
@@ -212,10 +230,40 @@ def models_not_available(
     texts = []
     for name, (version, error) in failed.items():
         servable = f"{{name: {name} version: {'' if version is None else version}}}"
-        texts.append(f"{{{servable} due to error: {error.code.name}: {error.message}}}")
+        reason = f"{error.code.name}: {error.message}"
+        texts.append(f"{{{servable} due to error: {reason}}}, ")
     return ServingError(
         grpc.StatusCode.UNKNOWN,
-        f"{len(failed)} model(s) did not become available: {{{', '.join(texts)}}}",
+        f"{len(failed)} model(s) did not become available: {{{''.join(texts)}}}",
+    )
+
+
+def no_saved_model(path: str) -> ServingError:
+    return _not_found(
+        "Could not find SavedModel .pb or .pbtxt at supplied export directory path: "
+        f"{path}. Check that the directory exists and that you have the right "
+        "permissions for accessing it."
+    )
+
+
+def unparsable_saved_model(file: str, kind: str) -> ServingError:
+    """The kind is "binary" or "text"."""
+    return ServingError(
+        grpc.StatusCode.DATA_LOSS, f"Can't parse {file} as {kind} proto"
+    )
+
+
+def no_graph_with_tags(tags: Sequence[str]) -> ServingError:
+    return _not_found(
+        f"Could not find meta graph def matching supplied tags: {{ {' '.join(tags)} "
+        "}. To inspect available tag-sets in the SavedModel, please use the SavedModel "
+        "CLI: `saved_model_cli`"
+    )
+
+
+def start_was_stopped() -> ServingError:
+    return ServingError(
+        grpc.StatusCode.CANCELLED, "The server was stopped before its models were there"
     )
 
 

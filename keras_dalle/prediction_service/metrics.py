@@ -56,9 +56,9 @@ class Metric:
 class Counter(Metric):
     kind = "counter"
 
-    def increment(self, *labels: str) -> None:
+    def increment(self, *labels: str, by: int = 1) -> None:
         with self._lock:
-            self._cells(labels, 1)[0] += 1
+            self._cells(labels, 1)[0] += by
 
     def value(self, *labels: str) -> int:
         with self._lock:
@@ -127,7 +127,27 @@ BATCH_SIZE = Histogram(
     "/tensorflow/serving/batching_session/processed_batch_size",
     bounds=[2.0**i for i in range(14)],
 )
+# For Classify, Regress and MultiInference, which no model here has signatures for: they
+# stay without a value, as in a stock server with such models.
+REQUEST_EXAMPLE_COUNTS = Histogram(
+    "/tensorflow/serving/request_example_counts",
+    "model",
+    bounds=[2.0**i for i in range(15)],
+)
+REQUEST_EXAMPLE_COUNT_TOTAL = Counter(
+    "/tensorflow/serving/request_example_count_total", "model"
+)
+LOAD_SUCCEEDED, LOAD_FAILED = "success", "fail"
+LOAD_ATTEMPT_COUNT = Counter(
+    "/tensorflow/cc/saved_model/load_attempt_count", "model_path", "status"
+)
+# Microseconds, of all attempts.
+LOAD_LATENCY = Counter("/tensorflow/cc/saved_model/load_latency", "model_path")
 ALL = (
+    LOAD_ATTEMPT_COUNT,
+    LOAD_LATENCY,
+    REQUEST_EXAMPLE_COUNTS,
+    REQUEST_EXAMPLE_COUNT_TOTAL,
     REQUEST_COUNT,
     REQUEST_LATENCY,
     RUNTIME_LATENCY,

@@ -17,6 +17,7 @@ def test_the_suite_finds_the_server(tmp_path):
     with embedded_server(
         f"--model_config_file={folder / CONFIG_FILE}",
         "--allow_version_labels_for_unavailable_models=true",
+        "--max_num_load_retries=0",
         "--file_system_poll_wait_seconds=0.2",
     ) as server:
         result = subprocess.run(

@@ -1,7 +1,12 @@
 """The text that Prometheus reads."""
 
+import pytest
+
 from keras_dalle.prediction_service import metrics
+from keras_dalle.prediction_service.errors import ServingError
+from keras_dalle.prediction_service.loading import VersionLoader
 from keras_dalle.prediction_service.metrics import Counter, Histogram
+from tests.serving_contract.models import HalfPlus, save
 
 
 def test_counter():
@@ -14,6 +19,21 @@ def test_counter():
         ':tensorflow:serving:x{model_name="a",status="OK"} 2',
         ':tensorflow:serving:x{model_name="b",status="NOT_FOUND"} 1',
     ]
+
+
+def test_attempts_to_load(tmp_path):
+    for name in ("good", "bad"):
+        (tmp_path / name).mkdir()
+    good, bad = save(HalfPlus(1.0), tmp_path / "good" / "1"), tmp_path / "bad" / "2"
+    bad.mkdir()
+    VersionLoader()("m", 1, good).close()
+    for _ in range(2):
+        with pytest.raises(ServingError, match="Could not find SavedModel"):
+            VersionLoader()("m", 2, bad)
+    assert metrics.LOAD_ATTEMPT_COUNT.value(str(good), "success") == 1
+    assert metrics.LOAD_ATTEMPT_COUNT.value(str(good), "fail") == 0
+    assert metrics.LOAD_ATTEMPT_COUNT.value(str(bad), "fail") == 2
+    assert metrics.LOAD_LATENCY.value(str(good)) > 1000
 
 
 def test_histogram():

@@ -40,6 +40,7 @@ def server(request, models, tmp_path_factory):
         f"--model_config_file={models / CONFIG_FILE}",
         f"--monitoring_config_file={monitoring}",
         "--allow_version_labels_for_unavailable_models=true",
+        "--max_num_load_retries=0",
         *KINDS[request.param],
         folder=models,
     ) as server:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import tensorflow as tf
+import tensorflow_text as tf_text
 
 CONFIG_FILE = "models.config"
 # As in TF Serving's own test data.
@@ -70,11 +71,31 @@ class Slow(tf.Module):
         return {"serving_default": self.slow}
 
 
+class Words(tf.Module):
+    """The words of each text, by an operation of tensorflow-text."""
+
+    def __init__(self):
+        super().__init__()
+        self.tokenizer = tf_text.WhitespaceTokenizer()
+
+    @tf.function(input_signature=[TEXTS])
+    def split(self, text):
+        words = self.tokenizer.tokenize(text)
+        return {
+            "words": words.to_tensor(default_value=""),
+            "count": words.row_lengths(),
+        }
+
+    def signatures(self):
+        return {"serving_default": self.split}
+
+
 MODELS = {
     "half_plus_two": HalfPlus(2.0),
     "half_plus_three": HalfPlus(3.0),
     "echo": Echo(),
     "slow": Slow(),
+    "words": Words(),
 }
 
 

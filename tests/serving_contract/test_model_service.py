@@ -3,6 +3,7 @@
 import shutil
 import threading
 
+import grpc
 import pytest
 from google.protobuf import text_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -140,6 +141,56 @@ def test_a_corrupt_version_leaves_the_old_one_serving(server, changing, half_plu
     assert callers.faults == []
     states = server.states("changing")
     assert states[version] != "AVAILABLE" and states[VERSION] == "AVAILABLE"
+
+
+@pytest.mark.parametrize(
+    "version, content, code, text",
+    [
+        (
+            501,
+            None,
+            "NOT_FOUND",
+            "Could not find SavedModel .pb or .pbtxt at supplied ",
+        ),
+        (502, b"\x0fcut", "DATA_LOSS", "saved_model.pb as binary proto"),
+        (
+            503,
+            b"",
+            "NOT_FOUND",
+            "Could not find meta graph def matching supplied tags: {",
+        ),
+    ],
+    ids=["missing", "broken", "empty"],
+)
+def test_why_a_version_does_not_load(server, changing, version, content, code, text):
+    (changing / ".new").mkdir()
+    if content is not None:
+        (changing / ".new" / "saved_model.pb").write_bytes(content)
+    (changing / ".new").rename(changing / str(version))
+    request = get_model_status_pb2.GetModelStatusRequest()
+    request.model_spec.name = "changing"
+    request.model_spec.version.value = version
+    wait_for(lambda: server.states("changing").get(version) == "END")
+    (status,) = server.model.GetModelStatus(request).model_version_status
+    assert status.status.error_code == getattr(grpc.StatusCode, code).value[0]
+    assert text in status.status.error_message
+    assert server.y_of([2.0], "changing") == [3.0]
+
+
+def test_a_reload_of_a_model_that_does_not_load(server, models):
+    if models is None:
+        pytest.skip("TF_SERVING_MODELS is not set")
+    folder = models / "broken"
+    (folder / "7").mkdir(parents=True)
+    request = model_management_pb2.ReloadConfigRequest()
+    text_format.Parse(config_text(models, *MODELS, "broken"), request.config)
+    code, text = refusal(server.model.HandleReloadConfigRequest, request)
+    assert code == "UNKNOWN"
+    start = "1 model(s) did not become available: {{{name: broken version: 7} due to "
+    assert text.startswith(f"{start}error: NOT_FOUND: Could not find SavedModel .pb")
+    assert server.y_of([2.0]) == [3.0]
+    reload(server, models, *MODELS)
+    shutil.rmtree(folder)
 
 
 def test_reload_adds_and_removes_models(server, changing, models):

@@ -48,6 +48,13 @@ def test_predict_fills_in_defaults(server):
     assert list(response.outputs["text"].string_val) == [b"a"]
 
 
+def test_operations_of_tensorflow_text(server):
+    request = predict_request("words", text=["one  two", "", " vier "])
+    outputs = server.prediction.Predict(request, timeout=30).outputs
+    assert list(outputs["count"].int64_val) == [2, 0, 1]
+    assert list(outputs["words"].string_val) == [b"one", b"two", b"", b"", b"vier", b""]
+
+
 def test_strings_are_any_bytes(server):
     texts = [b"", b"\x00\xff", "\u2764".encode(), b"x" * 1000]
     request = predict_request("echo", text=texts, number=[1, 2, 3, 4])
