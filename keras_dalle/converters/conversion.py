@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from keras_dalle.converters.dalle_bart import CONFIG_FILE, save_dalle_bart
-from keras_dalle.converters.dalle_bart_config import original_from_backbone
+from keras_dalle.converters.dalle_bart_config import (
+    config_from_original,
+    original_from_backbone,
+)
 from keras_dalle.converters.min_dalle import save_min_dalle
 from keras_dalle.converters.originals import recognise
 from keras_dalle.converters.presets import PREPROCESSOR_FILE, is_preset
@@ -22,7 +25,9 @@ from keras_dalle.models import (
     DalleBartTokenizer,
     VQGANBackbone,
 )
+from keras_dalle.utils.file_errors import naming_files
 from keras_dalle.utils.files import read_json
+from keras_dalle.utils.foreign_values import naming
 
 FORMATS = ("keras", *VQGAN_SAVERS)
 
@@ -82,15 +87,22 @@ def read_checkpoint(
     directory = Path(directory)
     known = recognise(directory)
     own, of_vqgan = _choices(known.has_choice, vqgan_directory, choice)
-    model = known.load(directory, notes=notes, on_assigned=on_assigned, **own, **kwargs)
+    with naming_files(directory, known.name):
+        model = known.load(
+            directory, notes=notes, on_assigned=on_assigned, **own, **kwargs
+        )
     if isinstance(model, DalleBartTextToImage):
         checkpoint = Checkpoint(
-            model, model.backbone, model.vqgan, model.preprocessor, _config(directory)
+            model,
+            model.backbone,
+            model.vqgan,
+            model.preprocessor,
+            _config(directory, model.backbone),
         )
     elif isinstance(model, DalleBartBackbone):
         preprocessor = _preprocessor(directory, model)
         checkpoint = Checkpoint(
-            model, model, None, preprocessor, original_config=_config(directory)
+            model, model, None, preprocessor, original_config=_config(directory, model)
         )
     elif isinstance(model, VQGANBackbone):
         checkpoint = Checkpoint(model, vqgan=model)
@@ -118,9 +130,23 @@ def _choices(
     return {}, choice
 
 
-def _config(directory: Path) -> Mapping[str, Any] | None:
-    name = ORIGINAL_CONFIG_FILE if is_preset(directory) else CONFIG_FILE
-    return read_json(directory / name) if (directory / name).exists() else None
+def _config(directory: Path, backbone: DalleBartBackbone) -> Mapping[str, Any] | None:
+    """The configuration in the original's fields, if there is one."""
+    path = directory / (ORIGINAL_CONFIG_FILE if is_preset(directory) else CONFIG_FILE)
+    config = read_json(path) if path.exists() else None
+    if not isinstance(config, dict) or config.get("model_type") != "dallebart":
+        return None
+    with naming(path):
+        ours = config_from_original(config)
+    own = backbone.get_config()
+    others = [name for name, x in ours.items() if type(x) is int and own[name] != x]
+    if others:
+        raise ValueError(
+            f"{path} must be the configuration of the model beside it. Received: "
+            f"another {', '.join(others)}. Remove the file, or convert the original "
+            "again."
+        )
+    return config
 
 
 def _preprocessor(

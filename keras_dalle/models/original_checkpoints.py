@@ -7,6 +7,7 @@ from typing import Any
 from keras_dalle.models.keras_hub_private import BUILTIN_PRESETS
 from keras_dalle.models.preset_files import load_preset
 from keras_dalle.utils import hub
+from keras_dalle.utils.file_errors import naming_files
 from keras_dalle.utils.files import read_json
 
 CONFIG_FILES = ("config.json",)
@@ -68,7 +69,8 @@ class FromOriginalCheckpoint:
         if source.startswith(hub.PREFIX):
             source = cls._fetch(preset, source)
         if is_original_checkpoint(source):
-            return cls.from_original(Path(source), *args, **kwargs)
+            with naming_files(source, cls.__name__):
+                return cls.from_original(Path(source), *args, **kwargs)
         load = super().from_preset  # type: ignore[misc]
         return load_preset(cls, source, load, *args, **kwargs)
 

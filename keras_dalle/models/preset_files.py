@@ -14,8 +14,8 @@ from keras_dalle.models.preset_weights import (
     check_vqgan_weights,
     require_finite,
 )
+from keras_dalle.utils.file_errors import naming_files
 from keras_dalle.utils.files import read_json, require_regular_file
-from keras_dalle.utils.foreign_values import described
 from keras_dalle.utils.hdf5_shapes import shard_names
 
 CONFIG_FILE = "config.json"
@@ -49,16 +49,9 @@ def load_preset(
         ValueError: a file is damaged, or makes no such model; names it and says why.
     """
     load_weights = bool((*args, kwargs.get("load_weights", True))[0])
-    try:
+    with naming_files(preset, cls.__name__):
         check_preset(cls, preset, load_weights, kwargs)
         loaded = load(preset, *args, **kwargs)
-    except Exception as error:
-        if not _is_of_files(error):
-            raise
-        raise ValueError(
-            f"The files of {preset} make no {cls.__name__}. {described(error)}. Save "
-            "the preset again, or take its files anew from where they were published."
-        ) from error
     if load_weights:
         for model in (
             getattr(loaded, "backbone", loaded),
@@ -67,14 +60,6 @@ def load_preset(
             if hasattr(model, "weights"):
                 require_finite(model, preset)
     return loaded
-
-
-def _is_of_files(error: Exception) -> bool:
-    """What a user's file can cause and no error of ours has been made of."""
-    kinds = (TypeError, LookupError, AttributeError, MemoryError, RecursionError)
-    # TensorFlow's errors, by name: this also runs where it is not installed.
-    names = [each.__name__ for each in type(error).__mro__]
-    return isinstance(error, (*kinds, OverflowError)) or "OpError" in names
 
 
 def check_preset(cls: type, preset: str, load_weights: bool, kwargs: Any) -> None:

@@ -121,12 +121,15 @@ def dalle_bart_parameters(arguments: Mapping[str, Any]) -> int:
 
 
 def vqgan_parameters(arguments: Mapping[str, Any]) -> int:
-    """What the codebook and the second 3×3 kernel of each block of a VQGAN have."""
+    """What the codebook, its way in and out, and the blocks' second kernels have."""
     has_encoder = arguments.get("quantizer", "nearest") is not None
+    width, latents = arguments["embedding_dim"], arguments["latent_channels"]
+    inner = arguments["base_channels"] * arguments["channel_multipliers"][-1]
+    ends = (2 if has_encoder else 1) * latents * (width + 9 * inner)
     blocks = arguments["num_res_blocks"]
     per_level = blocks + 1 + (blocks if has_encoder else 0)
     levels = sum(
         per_level * 9 * (arguments["base_channels"] * multiplier) ** 2
         for multiplier in arguments["channel_multipliers"]
     )
-    return arguments["codebook_size"] * arguments["embedding_dim"] + levels
+    return arguments["codebook_size"] * width + ends + levels

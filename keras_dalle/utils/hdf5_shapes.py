@@ -88,7 +88,9 @@ def shard_names(path: str | os.PathLike) -> list[str]:
         for entry in entries
         for name in (entry if isinstance(entry, list) else [entry])
     }
-    if not names or any(PurePath(name).name != name for name in names):
+    if not names or any(
+        PurePath(name).name != name or name in ("", "..") for name in names
+    ):
         raise ValueError(
             f"{path} must name the files of its shards, beside it, in `weight_map`. "
             f"Received: {shortened(weight_map)}."
