@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keras_dalle.commands.preset_names import load_task, preset_facts
+from keras_dalle.utils.writable import check_folder_place
 
 IMAGE = "tensorflow/serving:2.20.0"
 BINARY = "tensorflow_model_server"
@@ -25,6 +26,7 @@ def export_preset(
     preset: str, base_path: Path, batch_sizes: Sequence[int], jit: bool = False
 ) -> Path:
     """Exports the next version, checked, with warm-up requests of these sizes."""
+    check_folder_place(base_path)
     from keras_dalle.saved_model.exporter import export_saved_model
     from keras_dalle.saved_model.verify import verify_saved_model
 

@@ -244,9 +244,9 @@ def test_client_writes_single_pictures(served_target, tmp_path):
     assert row.parameters == {**defaults_of(None), "seed": 3, "top_p": 0.5}
 
 
-def test_client_names_a_faulty_row(served_target, tmp_path):
-    message = refusal("client", served_target, "red", "--temperature", -1)
-    assert "row 0: `temperature` must be a finite number above 0" in message
+def test_client_asks_no_server_to_draw_what_is_out_of_range():
+    message = refusal("client", "127.0.0.1:1", "red", "--temperature", -1)
+    assert "`temperature` must be a finite number above 0. Received: -1" in message
 
 
 def test_client_without_a_server(tmp_path):

@@ -13,6 +13,8 @@ from rich.table import Table
 
 from keras_dalle.commands.preset_names import shipped_presets
 from keras_dalle.commands.progress import console, step
+from keras_dalle.utils.atomic import atomic_directory, refuse_existing
+from keras_dalle.utils.writable import check_folder_place
 
 FORMATS = ("keras", "flax", "torch", "min-dalle")
 LARGEST = 5
@@ -67,13 +69,14 @@ def convert(
     """
     source = shipped_presets().get(str(source), source)
     form, target = destination(source, directory, to)
+    refuse_existing(target)
+    check_folder_place(target)
     with step("Starting"):
         from keras_dalle.converters.conversion import read_checkpoint, write_checkpoint
         from keras_dalle.converters.deferred import values_on_demand
         from keras_dalle.converters.originals import recognise
-        from keras_dalle.utils.atomic import atomic_directory, refuse_existing
+        from keras_dalle.utils.weight_files import check_room, check_weight_files
 
-    refuse_existing(target)
     known = recognise(source)
     files = {"config": config, "weights": weights}
     choice = {name: path for name, path in files.items() if path is not None}
@@ -89,7 +92,9 @@ def convert(
         )
         print_model(checkpoint.model)
         with atomic_directory(target) as partial:
+            check_room(partial, checkpoint.model)
             write_checkpoint(checkpoint, partial, form, notes)
+            check_weight_files(partial)
     for note in notes:
         console.print(f"Note: {note}", markup=False, soft_wrap=True)
     typer.echo(target)

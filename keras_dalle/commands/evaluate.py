@@ -10,6 +10,7 @@ from keras_dalle.commands import options
 from keras_dalle.commands.preset_names import check_preset, load_task
 from keras_dalle.commands.progress import console, step
 from keras_dalle.recipes import DATA_DIRECTORY
+from keras_dalle.utils.writable import check_folder_place
 
 
 def evaluate(
@@ -21,6 +22,7 @@ def evaluate(
 ) -> None:
     """Draw every emoji's name and rank the true pictures by their likeness."""
     check_preset(preset)
+    check_folder_place(output)
     with step(f"Loading {preset}"):
         from keras_dalle.evaluation.emoji_retrieval import (
             evaluate_emoji,

@@ -9,6 +9,7 @@ from rich.table import Table
 from keras_dalle.commands import options
 from keras_dalle.commands.preset_names import check_preset, load_task, preset_facts
 from keras_dalle.commands.progress import console, step
+from keras_dalle.saved_model.versions import free_version
 
 if TYPE_CHECKING:
     from keras_dalle.saved_model.verify import VerificationReport
@@ -53,6 +54,7 @@ def export(
 ) -> None:
     """Write DIRECTORY/VERSION for TF Serving: UTF-8 prompts in, PNG bytes out."""
     check_preset(preset)
+    free_version(directory, version)  # Or why there is none, before minutes of work.
     sizes = [1] if warmup_batch_size is None else warmup_batch_size
     with step(f"Loading {preset}"):
         from keras_dalle.saved_model.card_file import XLA_FLAG

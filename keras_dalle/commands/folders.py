@@ -161,6 +161,8 @@ def _state(path: Path, metadata: PictureMetadata) -> str:
     """Whether a file is missing, has this picture or another, or is not of ours."""
     if not path.exists():
         return "missing"
+    if not path.is_file():
+        return "foreign"  # A FIFO would never end.
     try:
         there = read_metadata(path)
     except (OSError, ValueError):

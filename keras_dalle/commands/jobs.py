@@ -10,6 +10,7 @@ import typer
 from keras_dalle.commands import streaming
 from keras_dalle.commands.given_pictures import GivenPicture, known_tokens_of
 from keras_dalle.commands.outputs import Output, output_of, write_pictures
+from keras_dalle.commands.progress import console
 from keras_dalle.commands.ranking import Best, best_requests
 from keras_dalle.commands.streaming import Views
 
@@ -76,17 +77,35 @@ class Job:
         self.views.check(output)
         return output
 
-    def entries(self) -> "list[Entry]":
-        """The prompts, with what a file says of each.
+    def entries(self) -> "Sequence[Entry]":
+        """The prompts, with what a file says of each, after a check of all inputs.
 
         Raises:
-            OSError, ValueError: the file cannot be read, or has faults.
+            OSError, ValueError: the file cannot be read, or something is out of range.
         """
-        from keras_dalle.commands.prompt_files import entries_of, read_prompts_file
+        from keras_dalle.commands.drawing import given_parameters
+        from keras_dalle.commands.prompt_files import check_inputs, entries_of
 
+        check_inputs([given_parameters(self.options)])
         if self.prompts_file is not None:
-            return read_prompts_file(self.prompts_file)
+            return self._entries_of_file(self.prompts_file)
         return entries_of(self.prompts)
+
+    def _entries_of_file(self, path: Path) -> "Sequence[Entry]":
+        from keras_dalle.commands.prompt_files import read_prompts_file
+        from keras_dalle.commands.prompt_formats import name_of
+
+        read = read_prompts_file(path)
+        if read.num_comments:
+            console.print(
+                f"{name_of(path)}: {read.num_comments} lines that begin with # are "
+                "comments and were skipped.",
+                markup=False,
+                soft_wrap=True,
+            )
+        for entry in read.entries:
+            self.best.check(entry.num_images or self.num_images)
+        return read.entries
 
     def draw(
         self,

@@ -7,17 +7,28 @@ import typer
 
 INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
+# Of a prompt: days of drawing, and no list that fills the memory.
+MAX_NUM_IMAGES = 100_000
 
 Prompts = Annotated[list[str] | None, typer.Argument(help="Texts to draw.")]
 PromptsFile = Annotated[
     Path | None,
     typer.Option(
-        help="Prompts to draw into a folder: text, one a line, or .csv or .jsonl with "
-        "the columns prompt, negative_prompt, name, image, mask, keep_rows, "
-        "keep_fraction and any parameter."
+        help="Prompts to draw into a folder. A .txt file has one on each line; a .csv, "
+        ".tsv, .json or .jsonl file has the columns prompt, negative_prompt, name, "
+        "num_images, image, mask, keep_rows, keep_fraction and any parameter. A hyphen "
+        "(-) reads standard input.",
+        metavar="FILE|-",
     ),
 ]
-NumImages = Annotated[int, typer.Option(min=1, help="Pictures a prompt.")]
+NumImages = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        max=MAX_NUM_IMAGES,
+        help="Number of pictures to draw for each prompt.",
+    ),
+]
 Labels = Annotated[bool, typer.Option(help="Write the prompts into a grid.")]
 Output = Annotated[
     Path, typer.Option("--output", "-o", help="Where to write the grid of pictures.")

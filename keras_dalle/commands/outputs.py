@@ -9,6 +9,7 @@ import typer
 from rich.progress import track
 
 from keras_dalle.commands.progress import console
+from keras_dalle.utils.writable import check_file_place, check_folder_place
 
 if TYPE_CHECKING:
     from keras_dalle.commands.drawing import Draw
@@ -58,10 +59,14 @@ def output_of(
     Raises:
         typer.BadParameter: a format is given for a file.
         ValueError: the file's ending is none of a picture.
+        OSError: nothing can be written there.
     """
     is_folder = text.endswith(("/", os.sep)) or Path(text).is_dir()
-    if not is_folder:
+    if is_folder:
+        check_folder_place(text)
+    else:
         _check_file(text, folder_format)
+        check_file_place(text)
     suffix = f".{folder_format}" if folder_format else DEFAULT_SUFFIX
     return Output(Path(text), is_folder, suffix, columns, labels, replace)
 

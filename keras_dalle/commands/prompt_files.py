@@ -1,10 +1,7 @@
-"""Prompts of a command line or a file: text, JSON lines or CSV."""
+"""Prompts of a command line or a file, and the rules of their fields."""
 
-import csv
-import io
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,24 +11,31 @@ import tensorflow as tf
 from keras_dalle.commands.drawing import rows_of
 from keras_dalle.commands.folders import FAILURES, Request
 from keras_dalle.commands.given_pictures import GivenPicture, KnownTokens
-from keras_dalle.generation.parameters import PARAMETERS
+from keras_dalle.commands.grids import prompt_bytes
+from keras_dalle.commands.options import MAX_NUM_IMAGES
+from keras_dalle.commands.prompt_formats import lines_of, name_of
+from keras_dalle.generation.parameters import PARAMETERS, faults_of
 from keras_dalle.utils.file_names import check_file_name
-from keras_dalle.utils.files import read_limited_text
+from keras_dalle.utils.foreign_values import shortened
 
 MAX_SHOWN = 10
+MAX_SIDE = 2**31 - 1
 _TEXTS = ("prompt", "negative_prompt", "name")
 _FILES = ("image", "mask")
+_KNOWN = {parameter.name: parameter for parameter in PARAMETERS}
+COLUMNS = (*_TEXTS, "num_images", *_FILES, "keep_rows", "keep_fraction", *_KNOWN)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a prompts file; what it leaves open is `None` or missing.
+    """One record of a prompts file; what it leaves open is `None` or missing.
 
     Attributes:
         prompt: the text.
-        line: its number, from 1.
+        line: the number of its first line, from 1.
         negative_prompt: what to steer away from.
         name: of the picture's file, without its ending.
+        num_images: pictures.
         parameters: values by name.
         given: a picture to complete or to vary.
     """
@@ -40,48 +44,84 @@ class Entry:
     line: int | None = None
     negative_prompt: str | None = None
     name: str | None = None
+    num_images: int | None = None
     parameters: Mapping[str, int | float] = field(default_factory=dict)
     given: GivenPicture = GivenPicture()
 
 
-def read_prompts_file(path: Path) -> list[Entry]:
-    """Reads .csv, .jsonl and, as plain text, every other ending.
+@dataclass(frozen=True)
+class PromptsFile:
+    """What a prompts file holds.
+
+    Attributes:
+        entries: the prompts with what it says of each.
+        num_comments: the number of lines that begin with #, which are skipped.
+    """
+
+    entries: Sequence[Entry]
+    num_comments: int = 0
+
+
+def read_prompts_file(path: Path) -> PromptsFile:
+    """Reads a prompts file, as `prompt_formats` does, and checks all of it.
 
     Text is one prompt a line; blank lines and those that begin with # are skipped.
-    JSON lines and the rows of a CSV have `prompt` and, if wanted, `negative_prompt`,
-    `name`, any parameter of generation, and `image` with `mask`, `keep_rows` or
-    `keep_fraction`; files' names are seen from the prompts file's folder.
+    Objects of JSON and rows of a table have `prompt` and, if wanted, other `COLUMNS`;
+    files' names are seen from the prompts file's folder.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: it holds no prompts or faulty lines; the message names them.
     """
-    readers = {".csv": _csv_lines, ".jsonl": _json_lines, ".ndjson": _json_lines}
-    read = readers.get(path.suffix.lower(), _text_lines)
-    try:
-        text = read_limited_text(path).removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} must be UTF-8. Received: {error}") from error
-    entries, faults = [], []
-    for line, fields in read(text):
+    entries: list[Entry] = []
+    faults: list[tuple[int, str]] = []
+    num_comments = 0
+    for line, fields in lines_of(path, COLUMNS):
+        if fields is None:
+            num_comments += 1
+            continue
         try:
             entry = _entry(line, fields)
             entries.append(replace(entry, given=entry.given.within(path.parent)))
         except ValueError as error:
-            faults.append(f"line {line}: {error}")
+            faults.append((line, str(error)))
+    for entry, fault in zip(entries, faults_of(map(_inputs, entries)), strict=True):
+        if fault:
+            faults.append((entry.line or 0, fault))
     if faults:
-        more = len(faults) - MAX_SHOWN
-        faults[MAX_SHOWN:] = [f"and {more} more"] if more > 0 else []
-        heading = f"Nothing was drawn. {path} has faults:"
-        raise ValueError("\n  ".join([heading, *faults]))
+        shown = [f"line {line}: {fault}" for line, fault in sorted(faults)]
+        more = len(shown) - MAX_SHOWN
+        shown[MAX_SHOWN:] = [f"and {more} more"] if more > 0 else []
+        heading = f"Nothing was drawn. {name_of(path)} has faults:"
+        raise ValueError("\n  ".join([heading, *shown]))
     if not entries:
-        raise ValueError(f"{path} must hold at least one prompt. Received: none.")
-    return entries
+        raise ValueError(
+            f"{name_of(path)} must hold at least one prompt. Received: none."
+        )
+    return PromptsFile(entries, num_comments)
 
 
 def entries_of(prompts: Sequence[str]) -> list[Entry]:
-    """The prompts of a command line."""
-    return [Entry(prompt) for prompt in prompts]
+    """The prompts of a command line.
+
+    Raises:
+        ValueError: one cannot be drawn by any model.
+    """
+    entries = [Entry(prompt) for prompt in prompts]
+    for entry in entries:
+        rows_of(entry.prompt, "", {"seed": 0})
+    check_inputs(map(_inputs, entries))
+    return entries
+
+
+def check_inputs(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Raises ValueError where `faults_of` finds a fault."""
+    if fault := next(filter(None, faults_of(rows)), None):
+        raise ValueError(fault)
+
+
+def _inputs(entry: Entry) -> dict[str, Any]:
+    return {"prompt": prompt_bytes(entry.prompt), **entry.parameters}
 
 
 def requests_of(
@@ -97,7 +137,7 @@ def requests_of(
         entries: as read.
         negative_prompt: where an entry has none.
         parameters: every parameter's value where an entry has none.
-        num_images: pictures an entry.
+        num_images: pictures of an entry that does not say how many.
         known_tokens: reads entries' given pictures. One that cannot be used is its own
             requests' fault.
     """
@@ -107,7 +147,7 @@ def requests_of(
             entry.prompt,
             negative_prompt if entry.negative_prompt is None else entry.negative_prompt,
             {**parameters, **entry.parameters},
-            num_images,
+            entry.num_images or num_images,
         )
         for row in rows:
             request = Request(row, entry.name, entry.line)
@@ -128,56 +168,16 @@ def _with_known_tokens(
     return replace(request, row=replace(row, known_tokens=tokens))
 
 
-# === Formats: each yields line numbers with fields, or with what is wrong ===
-
-Lines = Iterator[tuple[int, dict[str, Any] | ValueError]]
-
-
-def _text_lines(text: str) -> Lines:
-    for number, line in enumerate(text.split("\n"), start=1):
-        prompt = line.strip()
-        if prompt and not prompt.startswith("#"):
-            yield number, {"prompt": prompt}
-
-
-def _json_lines(text: str) -> Lines:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            fields = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            fields = ValueError(f"it must be JSON. {error}")
-        if not isinstance(fields, dict | ValueError):
-            fields = ValueError(f"it must be a JSON object. Received: {line[:80]}")
-        yield number, fields
-
-
-def _csv_lines(text: str) -> Lines:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    try:
-        for fields in reader:
-            line = reader.line_num
-            if None in fields or None in fields.values():
-                header = len(reader.fieldnames or ())
-                yield line, ValueError(f"it must have {header} cells, as the first.")
-            else:
-                yield line, {name: cell for name, cell in fields.items() if cell}
-    except csv.Error as error:
-        yield reader.line_num, ValueError(f"it must be CSV. {error}")
-
-
 # === Fields ===
 
 
 def _entry(line: int, fields: dict[str, Any] | ValueError) -> Entry:
     if isinstance(fields, ValueError):
         raise fields
-    known = {parameter.name: parameter for parameter in PARAMETERS}
-    names = (*_TEXTS, *_FILES, "keep_rows", "keep_fraction", *known)
-    if unknown := sorted(set(fields) - set(names)):
+    if unknown := sorted(set(fields) - set(COLUMNS)):
         raise ValueError(
-            f"columns must be among {', '.join(names)}. Received: {', '.join(unknown)}"
+            f"columns must be among {', '.join(COLUMNS)}. Received: "
+            f"{', '.join(map(shortened, unknown[:MAX_SHOWN]))}"
         )
     filled = {name: value for name, value in fields.items() if value is not None}
     if "prompt" not in filled:
@@ -186,10 +186,13 @@ def _entry(line: int, fields: dict[str, Any] | ValueError) -> Entry:
     if "name" in texts:
         check_file_name(texts["name"])
     given = _given(filled)
+    count = filled.pop("num_images", None)
+    if count is not None:
+        count = _integer("num_images", count, 1, MAX_NUM_IMAGES)
     numbers = {
-        name: _number(name, value, known[name].dtype) for name, value in filled.items()
+        name: _number(name, value, _KNOWN[name].dtype) for name, value in filled.items()
     }
-    entry = Entry(line=line, parameters=numbers, given=given, **texts)
+    entry = Entry(line=line, num_images=count, parameters=numbers, given=given, **texts)
     # The rows' own rules, such as the length of a prompt.
     rows_of(entry.prompt, entry.negative_prompt or "", {"seed": 0, **numbers})
     return entry
@@ -202,34 +205,66 @@ def _given(filled: dict[str, Any]) -> GivenPicture:
     }
     rows = filled.pop("keep_rows", None)
     # JSON has numbers.
-    keep_rows = str(rows) if type(rows) is int else rows
-    if keep_rows is not None:
-        _text("keep_rows", keep_rows)
+    keep_rows = rows
+    if not isinstance(rows, str | None):
+        keep_rows = str(_integer("keep_rows", rows, 1, MAX_SIDE))
     share = filled.pop("keep_fraction", None)
     if share is not None:
         share = _number("keep_fraction", share, tf.float32)
+        if not 0 <= share <= 1:
+            raise ValueError(
+                f"`keep_fraction` must be from 0 to 1. Received: {shortened(share)}"
+            )
     return GivenPicture(**files, keep_rows=keep_rows, keep_fraction=share)
 
 
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"`{name}` must be a text. Received: {value!r:.80}")
+        raise ValueError(f"`{name}` must be a text. Received: {shortened(value)}")
     return value
 
 
 def _number(name: str, value: Any, dtype: tf.DType) -> int | float:
     """A JSON number or a cell's text as a value of a parameter's type."""
-    rule = "a finite number"
     if dtype.is_integer:
-        rule = f"an integer from {dtype.min} to {dtype.max}"
-    is_number = type(value) in ((int, str) if dtype.is_integer else (int, float, str))
+        return _integer(name, value, dtype.min, dtype.max)
     try:
-        number = (int if dtype.is_integer else float)(value) if is_number else math.nan
+        number = float(value) if type(value) in (int, float, str) else math.nan
     except (ValueError, OverflowError):
         number = math.nan
-    is_right = math.isfinite(number)
-    if dtype.is_integer:
-        is_right = is_right and dtype.min <= number <= dtype.max
-    if not is_right:
-        raise ValueError(f"`{name}` must be {rule}. Received: {value!r:.80}")
+    if not math.isfinite(number):
+        raise ValueError(
+            f"`{name}` must be a finite number. Received: {shortened(value)}"
+        )
     return number
+
+
+def _integer(name: str, value: Any, smallest: int, largest: int) -> int:
+    number = _whole(value)
+    if type(number) is not int or not smallest <= number <= largest:
+        raise ValueError(
+            f"`{name}` must be an integer from {smallest} to {largest}. Received: "
+            f"{shortened(value)}"
+        )
+    return number
+
+
+def _whole(value: Any) -> Any:
+    """3 for 3, 3.0, "3" and "3.0", as spreadsheets write it; else the value itself."""
+    if type(value) not in (int, float, str):
+        return value
+    try:
+        return int(value) if type(value) in (int, str) else _exactly(value)
+    except ValueError:
+        pass
+    try:
+        return _exactly(float(value))
+    except (ValueError, OverflowError):
+        return value
+
+
+def _exactly(number: float) -> int:
+    # Beyond, a float does not tell which integer was meant.
+    if abs(number) > 2**53 or not number.is_integer():
+        raise ValueError
+    return int(number)

@@ -20,6 +20,7 @@ from keras_dalle.commands.preset_names import (
     shipped_presets,
 )
 from keras_dalle.commands.progress import console, step
+from keras_dalle.utils.writable import check_file_place
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,6 +64,7 @@ def reproduce(
     metadata = stored.metadata
     if output is not None:
         check_metadata_fits(metadata, output)
+        check_file_place(output)
     preset = preset or _preset_of(metadata, picture)
     check_preset(preset)
     with step(f"Loading {preset}"):

@@ -17,6 +17,7 @@ from rich.style import Style
 from rich.text import Text
 
 from keras_dalle.commands.progress import console
+from keras_dalle.utils.writable import check_file_place
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,7 +72,10 @@ class Views:
         return self.stream or self.animation is not None
 
     def check(self, output: "Output") -> None:
-        """Raises `ValueError` where the options do not go together."""
+        """Raises `ValueError` where the options do not go together.
+
+        And `OSError` where the animation cannot be written.
+        """
         if not self and self.every is not None:
             raise ValueError(
                 "`--every` goes with `--stream` or `--animation`. Received: "
@@ -86,6 +90,8 @@ class Views:
             raise ValueError(
                 f"`--animation` must end in .gif. Received: {self.animation}"
             )
+        if self.animation is not None:
+            check_file_place(self.animation)
 
 
 def write_streaming(

@@ -11,6 +11,7 @@ from keras_dalle.commands import options
 from keras_dalle.commands.given_pictures import tell_of_crop
 from keras_dalle.commands.preset_names import load_vqgan
 from keras_dalle.commands.progress import step
+from keras_dalle.utils.writable import check_file_place
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +33,7 @@ def encode(
     from keras_dalle.utils.token_files import check_token_file, save_tokens
 
     check_token_file(output)
+    check_file_place(output)
     image_HWC = read_image(image)
     with step(f"Loading {preset}"):
         from keras_dalle.generation.given_images import square
@@ -57,6 +59,7 @@ def decode(
     from keras_dalle.utils.token_files import read_tokens
 
     picture_format(output)
+    check_file_place(output)
     tokens_T = read_tokens(tokens)
     with step(f"Loading {preset}"):
         import numpy as np

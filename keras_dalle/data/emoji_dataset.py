@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_dalle.data.emoji import RenderReport, render_emoji
 from keras_dalle.data.tfrecords import load_split, write_tfrecords
+from keras_dalle.utils.writable import check_folder_place
 
 IMAGE_SIZE = 64
 
@@ -26,6 +27,7 @@ def prepare_emoji(
     Returns:
         What was rendered and rejected, and the number of pictures by split.
     """
+    check_folder_place(directory)
     pictures = render_emoji(image_size, font)
     return pictures.report, write_tfrecords(Path(directory), pictures)
 

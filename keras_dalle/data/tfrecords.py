@@ -25,6 +25,10 @@ from keras_dalle.utils.files import read_json
 
 ROWS_PER_SHARD = 1024
 _CONTENTS = "contents.json"
+_AGAIN = (
+    "Write the shards again: `keras-dalle prepare-data --data-dir`, or "
+    "`write_tfrecords`."
+)
 _FEATURES = {
     name: tf.io.FixedLenFeature([], tf.string)
     for name in ("caption", "sequence", "image")
@@ -137,38 +141,48 @@ def _write_shard(path: Path, examples: Iterable[bytes]) -> None:
 def _checked_shards(directory: Path, split: str) -> tuple[list[Path], list[int]]:
     if split not in SPLITS:
         raise ValueError(f"`split` must be one of {SPLITS}. Received: {split!r}")
-    contents = _read_contents(directory)
-    rows = contents["rows"][split]
+    rows_of_split, image_shape = _read_contents(directory)
+    rows = rows_of_split[split]
     shards = [directory / name for name in _shard_names(split, rows)]
     found = sum(_count_rows(shard) for shard in shards)
     if found != rows:
         raise ValueError(
             f"The shards of split {split!r} in {directory} must hold {rows} pictures. "
-            f"Received: {found}. Write them again with `write_tfrecords`."
+            f"Received: {found}. {_AGAIN}"
         )
-    return shards, contents["image_shape"]
+    return shards, image_shape
 
 
-def _read_contents(directory: Path) -> dict:
+def _read_contents(directory: Path) -> tuple[dict[str, int], list[int]]:
+    """Rows by split, and the shape of pictures."""
+    path = directory / _CONTENTS
     try:
-        return read_json(directory / _CONTENTS)
+        contents = read_json(path)
+        rows, shape = contents["rows"], contents["image_shape"]
+        numbers = [*(rows[split] for split in SPLITS), *shape]
+        is_right = len(shape) == 3 and all(type(x) is int and x >= 0 for x in numbers)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             "`directory` must hold a complete set of TFRecord shards. Received: "
-            f"{directory}, without {_CONTENTS}. Write them with `write_tfrecords`."
+            f"{directory}, without {_CONTENTS}. {_AGAIN}"
         ) from error
+    except (ValueError, TypeError, KeyError):
+        is_right = False
+    if not is_right:
+        raise ValueError(
+            f"{path} must be JSON, as `write_tfrecords` writes it. Received: an empty "
+            f"or damaged file. {_AGAIN}"
+        )
+    return rows, shape
 
 
 def _count_rows(shard: Path) -> int:
     """Reads all records of a shard, which checks their lengths and checksums."""
     if not shard.is_file():
-        raise FileNotFoundError(
-            f"Shard {shard} is missing. Write the shards again with `write_tfrecords`."
-        )
+        raise FileNotFoundError(f"Shard {shard} is missing. {_AGAIN}")
     try:
         return sum(1 for _ in tf.data.TFRecordDataset(str(shard)))
     except tf.errors.DataLossError as error:
         raise ValueError(
-            f"Shard {shard} is truncated or corrupt ({error.message}). Write the "
-            "shards again with `write_tfrecords`."
+            f"Shard {shard} is truncated or corrupt ({error.message}). {_AGAIN}"
         ) from error

@@ -61,6 +61,7 @@ def token_batches(
 
     Raises:
         FileNotFoundError: the folder holds no shard.
+        ValueError: a shard is empty, or does not begin with a row of T tokens.
     """
     shards = sorted(map(os.fspath, Path(directory).glob(SHARDS)))
     if not shards:
@@ -71,6 +72,8 @@ def token_batches(
         "caption": tf.io.FixedLenFeature([], tf.string),
         "image_tokens": tf.io.FixedLenFeature([image_length], tf.int64),
     }
+    for shard in shards:
+        _check_first_row(shard, features)
 
     def parse(records_B: tf.Tensor) -> dict[str, tf.Tensor]:
         rows = tf.io.parse_example(records_B, features)
@@ -89,3 +92,22 @@ def token_batches(
     records = tf.data.Dataset.range(1).flat_map(shuffled)
     batches = records.batch(batch_size, drop_remainder=True).skip(first_step)
     return batches.map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
+
+
+def _check_first_row(shard: str, features: dict[str, tf.io.FixedLenFeature]) -> None:
+    """Raises ValueError for what would end a run, or make it endless, hours later."""
+    fault = "an empty file"
+    try:
+        for record in tf.data.TFRecordDataset(shard).take(1):
+            tf.io.parse_single_example(record, features)
+            return
+    except tf.errors.DataLossError:
+        fault = "a truncated or damaged row"
+    except tf.errors.OpError:
+        fault = "a row of another kind"
+    length = features["image_tokens"].shape[0]
+    raise ValueError(
+        f"A shard must hold captions, each with {length} image tokens. Received: "
+        f"{fault} in {shard}. Write it again with `write_token_records`, or copy it "
+        "again."
+    )

@@ -3,7 +3,8 @@
 # B batch
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import tensorflow as tf
 
@@ -88,6 +89,26 @@ def defaults_of(overrides: Mapping[str, float | int] | None) -> dict[str, float 
     if fault:
         raise ValueError(fault)
     return defaults
+
+
+def faults_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Tells of rows what is wrong with each, empty for good ones, without drawing.
+
+    Args:
+        rows: values of some parameters by name, and maybe of `prompt`, as bytes. What a
+            row leaves open is right.
+    """
+    rows = list(rows)
+    inputs = {
+        parameter.name: tf.constant(
+            [row.get(parameter.name, parameter.default) for row in rows],
+            parameter.dtype,
+        )
+        for parameter in PARAMETERS
+    }
+    inputs["prompt"] = tf.constant([row.get("prompt", b"") for row in rows], tf.string)
+    texts_B = replace_faulty_rows(inputs)[1].numpy()
+    return [text.decode(errors="replace") for text in texts_B]
 
 
 def replace_faulty_rows(

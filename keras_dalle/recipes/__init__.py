@@ -9,6 +9,8 @@ import importlib
 import os
 from pathlib import Path
 
+from keras_dalle.utils.writable import check_folder_place
+
 RECIPES = ("emoji_vqgan", "emoji_tiny", "mini", "mega")
 DATA_DIRECTORY = Path("runs/emoji_data")
 
@@ -30,12 +32,14 @@ def run(
 
     Raises:
         ValueError: there is no such recipe.
+        OSError: the run's folder cannot be written, or its disk is full.
     """
     if name not in RECIPES:
         nearest = difflib.get_close_matches(name, RECIPES, n=1, cutoff=0.4)
         hint = f" Did you mean {nearest[0]}?" if nearest else ""
         known = ", ".join(RECIPES)
         raise ValueError(f"Unknown recipe: {name}.{hint} Recipes: {known}.")
+    check_folder_place(run_directory)
     from keras_dalle.trainer.trainer import train
 
     recipe = getattr(importlib.import_module(f"{__name__}.{name}"), name)

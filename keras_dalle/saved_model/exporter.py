@@ -14,7 +14,7 @@ from keras_dalle.models.dalle_bart.with_weights import with_weights
 from keras_dalle.saved_model.card_file import XLA_FLAG
 from keras_dalle.saved_model.model_card import model_card, write_model_card
 from keras_dalle.saved_model.signatures import ServingModule
-from keras_dalle.saved_model.versions import MAX_VERSION, list_versions
+from keras_dalle.saved_model.versions import free_version
 from keras_dalle.saved_model.warmup import (
     DEFAULT_BATCH_SIZES,
     check_batch_sizes,
@@ -71,7 +71,7 @@ def export_saved_model(
     check_batch_sizes(warmup_batch_sizes)
     if weights is not None:
         task = with_weights(task, weights)
-    target = Path(directory) / str(choose_version(directory, version))
+    target = Path(directory) / str(free_version(directory, version))
     _export(task, target, warmup_batch_sizes, preset, jit, check)
     return target
 
@@ -140,40 +140,6 @@ def _new_version(target: Path) -> Iterator[Path]:
             f"A version is never overwritten, and {target} appeared meanwhile, by "
             "another export. Export again for the next free version."
         ) from error
-
-
-def choose_version(directory: str | Path, version: int | None) -> int:
-    """The version that an export writes: the one asked for, or the next free one.
-
-    Args:
-        directory: as of `export_saved_model`.
-        version: as of `export_saved_model`.
-
-    Raises:
-        OSError: the folder cannot be written, or has the version.
-        ValueError: the version is out of range.
-    """
-    directory = Path(directory)
-    check_folder_place(directory)
-    present = list_versions(directory) if directory.exists() else {}
-    if version is None:
-        version = max(present, default=0) + 1
-    if not 0 <= version <= MAX_VERSION:
-        raise ValueError(
-            f"`version` must be from 0 to {MAX_VERSION}, the largest of an int64. "
-            f"Received: {version}. Give another."
-        )
-    if version in present:
-        raise FileExistsError(
-            f"A version is never overwritten, and {present[version]} exists. Choose "
-            "another `version`, or leave it out for the next free one."
-        )
-    if (directory / str(version)).exists():
-        raise FileExistsError(
-            f"A version is a folder. Received: the file {directory / str(version)}. "
-            "Move it, or choose another `version`."
-        )
-    return version
 
 
 def _save(module: ServingModule, path: Path) -> None:

@@ -4,6 +4,8 @@ import errno
 import os
 from pathlib import Path
 
+from keras_dalle.utils.writable import check_folder_place
+
 # A server reads a folder's name as an int64, and takes a larger one for no version.
 MAX_VERSION = 2**63 - 1
 
@@ -29,3 +31,37 @@ def list_versions(base_path: str | Path) -> dict[int, Path]:
         if version is not None and child.is_dir():
             versions[version] = child
     return dict(sorted(versions.items()))
+
+
+def free_version(directory: str | Path, version: int | None) -> int:
+    """The version that an export writes: the one asked for, or the next free one.
+
+    Args:
+        directory: as of `export_saved_model`.
+        version: as of `export_saved_model`.
+
+    Raises:
+        OSError: the folder cannot be written, or has the version.
+        ValueError: the version is out of range.
+    """
+    directory = Path(directory)
+    check_folder_place(directory)
+    present = list_versions(directory) if directory.exists() else {}
+    if version is None:
+        version = max(present, default=0) + 1
+    if not 0 <= version <= MAX_VERSION:
+        raise ValueError(
+            f"`version` must be from 0 to {MAX_VERSION}, the largest of an int64. "
+            f"Received: {version}. Give another."
+        )
+    if version in present:
+        raise FileExistsError(
+            f"A version is never overwritten, and {present[version]} exists. Choose "
+            "another `version`, or leave it out for the next free one."
+        )
+    if (directory / str(version)).exists():
+        raise FileExistsError(
+            f"A version is a folder. Received: the file {directory / str(version)}. "
+            "Move it, or choose another `version`."
+        )
+    return version

@@ -1,13 +1,20 @@
 """Saves a training run at the end of epochs and resumes it there."""
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from keras_dalle.distribution.processes import check_agreement, is_first_process
+from keras_dalle.utils.foreign_values import shortened
+
+# The file that names the newest checkpoint.
+INDEX = "checkpoint"
 
 
 def training_state(model: keras.Model, **counters: tf.Variable) -> tf.train.Checkpoint:
@@ -25,6 +32,103 @@ def training_state(model: keras.Model, **counters: tf.Variable) -> tf.train.Chec
     )
 
 
+class CheckedManager(tf.train.CheckpointManager):
+    """A `CheckpointManager` that never takes a damaged folder for an empty one.
+
+    Args:
+        checkpoint: as of `CheckpointManager`.
+        directory: of the checkpoints.
+        **options: as of `CheckpointManager`.
+
+    Raises:
+        ValueError: the folder has checkpoints, or the file `checkpoint`, and that does
+            not name the newest of them.
+    """
+
+    def __init__(
+        self, checkpoint: tf.train.Checkpoint, directory: Path, **options: Any
+    ):
+        try:
+            super().__init__(checkpoint, os.fspath(directory), **options)
+        except ValueError:
+            _check_nothing_is_lost(directory)
+            raise
+        if self.latest_checkpoint is None:
+            _check_nothing_is_lost(directory)
+
+    def restore_or_initialize(self) -> str | None:
+        """Restores the newest checkpoint, if there is one; its path.
+
+        Raises:
+            ValueError: it is damaged, or of another model or optimizer.
+        """
+        with _telling_of_damage(self.latest_checkpoint):
+            return super().restore_or_initialize()
+
+    def restore(self) -> None:
+        """Restores all of the newest checkpoint, which there must be.
+
+        Raises:
+            ValueError: as by `restore_or_initialize`.
+        """
+        with _telling_of_damage(self.latest_checkpoint):
+            status = self.checkpoint.restore(self.latest_checkpoint)
+            status.expect_partial().assert_consumed()
+
+    def remove_unfinished(self) -> None:
+        """Removes what saves left that were killed or found a full disk."""
+        folder = Path(self.directory)
+        for path in folder.glob("ckpt-*_temp"):
+            shutil.rmtree(path, ignore_errors=True)
+        for path in folder.glob(f"{INDEX}.tmp*"):
+            path.unlink(missing_ok=True)
+
+
+def _check_nothing_is_lost(directory: Path) -> None:
+    index = Path(directory, INDEX)
+    whole = [path for path in Path(directory).glob("ckpt-*.index") if _is_whole(path)]
+    if not whole and not index.exists():
+        return
+    found = "a file without it" if index.exists() else "no such file"
+    remedy = "Copy the folder again"
+    if whole:
+        newest = max(whole, key=lambda path: path.stat().st_mtime).stem
+        remedy = f"To go on from {newest}, write that line with its name"
+    raise ValueError(
+        f"The file {INDEX} in {directory} must name the newest checkpoint, by a line "
+        f'model_checkpoint_path: "ckpt-…". Received: {found}. {remedy}. To start anew, '
+        "choose a new run folder."
+    )
+
+
+def _is_whole(index: Path) -> bool:
+    """Whether a save got as far as its last file; else it never was a checkpoint."""
+    try:
+        tf.train.list_variables(os.fspath(index.with_suffix("")))
+    except tf.errors.OpError:
+        return False
+    return True
+
+
+@contextmanager
+def _telling_of_damage(newest: str | None) -> Iterator[None]:
+    try:
+        yield
+    except (AssertionError, ValueError, tf.errors.InvalidArgumentError) as error:
+        raise ValueError(
+            f"The checkpoint {newest!r} must belong to this recipe's model and "
+            "optimizer. Resume with the recipe that wrote it, or choose a new "
+            f"run folder. ({str(error).splitlines()[0]})"
+        ) from error
+    # TensorFlow has an IndexError for a file that is too short.
+    except (tf.errors.OpError, IndexError) as error:
+        raise ValueError(
+            f"The files of the checkpoint {newest} are missing, truncated or damaged. "
+            "Copy them again, or choose a new run folder to start anew. "
+            f"({shortened(str(error))})"
+        ) from error
+
+
 class RunCheckpoints(keras.callbacks.Callback):
     """Keeps the newest checkpoint of model, optimizer and epoch in a folder.
 
@@ -37,6 +141,9 @@ class RunCheckpoints(keras.callbacks.Callback):
         directory: where to write.
         every_epochs: int. Epochs between two checkpoints.
         in_one_place: makes a context in which a model on a mesh is an ordinary one.
+
+    Raises:
+        ValueError: as by `CheckedManager`.
     """
 
     def __init__(
@@ -53,9 +160,7 @@ class RunCheckpoints(keras.callbacks.Callback):
         self.epoch = tf.Variable(0, dtype=tf.int64)
         with in_one_place():
             checkpoint = training_state(model, epoch=self.epoch)
-        self.manager = tf.train.CheckpointManager(
-            checkpoint, os.fspath(directory), max_to_keep=1
-        )
+        self.manager = CheckedManager(checkpoint, Path(directory), max_to_keep=1)
 
     def restore(self) -> int:
         """Restores the newest checkpoint.
@@ -64,8 +169,8 @@ class RunCheckpoints(keras.callbacks.Callback):
             The number of epochs that were finished, 0 without a checkpoint.
 
         Raises:
-            ValueError: the checkpoint belongs to another model or optimizer, or not
-                every process finds it.
+            ValueError: the checkpoint is damaged, or belongs to another model or
+                optimizer, or not every process finds it.
         """
         newest = self.manager.latest_checkpoint
         check_agreement(
@@ -73,18 +178,12 @@ class RunCheckpoints(keras.callbacks.Callback):
             "where all can read it.",
             newest and os.path.basename(newest),
         )
+        if is_first_process():
+            self.manager.remove_unfinished()
         if newest is None:
             return 0
-        try:
-            with self.in_one_place():
-                status = self.manager.checkpoint.restore(newest)
-                status.expect_partial().assert_consumed()
-        except (AssertionError, ValueError, tf.errors.OpError) as error:
-            raise ValueError(
-                f"The checkpoint {newest!r} must belong to this recipe's model and "
-                "optimizer. Resume with the recipe that wrote it, or choose a new "
-                f"run folder. ({str(error).splitlines()[0]})"
-            ) from error
+        with self.in_one_place():
+            self.manager.restore()
         return int(self.epoch)
 
     def on_epoch_end(self, epoch, logs=None):

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from keras_dalle.distribution.private_api import build_metrics
-from keras_dalle.trainer.checkpointing import training_state
+from keras_dalle.trainer.checkpointing import CheckedManager, training_state
 from keras_dalle.trainer.trainer import TrainingRun
 
 try:
@@ -86,7 +86,7 @@ class OrbitTrainer(orbit.AbstractTrainer):
         model.make_train_function()
 
 
-class _CheckpointsInOnePlace(tf.train.CheckpointManager):
+class _CheckpointsInOnePlace(CheckedManager):
     """Writes and reads while a model on a mesh is an ordinary one."""
 
     def __init__(self, in_one_place, *args, **kwargs):
@@ -130,7 +130,7 @@ def make_controller(run: TrainingRun, directory: str | os.PathLike) -> orbit.Con
     manager = _CheckpointsInOnePlace(
         run.in_one_place,
         checkpoint,
-        os.fspath(Path(directory) / "orbit_checkpoints"),
+        Path(directory) / "orbit_checkpoints",
         max_to_keep=1,
         step_counter=trainer.step,
         checkpoint_interval=run.steps_per_epoch,

@@ -3,10 +3,9 @@
 import dataclasses
 import json
 import os
-import shutil
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,16 @@ import tensorflow as tf
 
 from keras_dalle.distribution.processes import is_first_process
 from keras_dalle.trainer.checkpointing import RunCheckpoints
+from keras_dalle.utils.atomic import replaced_directory, write_text
 from keras_dalle.utils.files import read_json
+from keras_dalle.utils.foreign_values import shortened
+from keras_dalle.utils.full_disks import telling_of_full_disk
+from keras_dalle.utils.weight_files import check_room, check_weight_files
+
+AFTER_FULL_DISK = (
+    "What was saved before is whole: free some space there, and give the same command "
+    "again."
+)
 
 
 @dataclasses.dataclass
@@ -62,9 +70,18 @@ def train(run: TrainingRun, directory: str | os.PathLike) -> Path:
         The folder of the preset.
 
     Raises:
-        ValueError: the folder holds a run of another plan or another model.
+        ValueError: the folder holds a run of another plan or another model, or its
+            files or those of the data are damaged.
+        OSError: the disk is full, or the folder cannot be written.
     """
-    directory = Path(directory)
+    with (
+        telling_of_full_disk(directory, AFTER_FULL_DISK),
+        _telling_of_damaged_data(),
+    ):
+        return _train(run, Path(directory))
+
+
+def _train(run: TrainingRun, directory: Path) -> Path:
     if is_first_process():
         _check_plan(run, directory)
     # The optimizer's variables belong where the model's are.
@@ -114,18 +131,42 @@ def _check_plan(run: TrainingRun, directory: Path) -> None:
     plan = {"steps_per_epoch": run.steps_per_epoch}
     path = directory / "plan.json"
     if not path.exists():
-        directory.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(plan) + "\n", encoding="utf-8")
-    elif read_json(path) != plan:
+        write_text(path, json.dumps(plan) + "\n")
+        return
+    try:
+        found = read_json(path)
+    except ValueError as error:
+        raise ValueError(
+            f"{path} must hold the run's plan. Received: {_content(path)}. If the run "
+            f"was of this recipe, whose plan is {plan}, remove the file and start "
+            "again. Otherwise choose a new run folder."
+        ) from error
+    if found != plan:
         raise ValueError(
             f"The run in {directory} must have this recipe's {plan}. Received: "
-            f"{read_json(path)}. Choose a new run folder."
+            f"{shortened(found)}. Choose a new run folder."
         )
 
 
+def _content(path: Path) -> str:
+    content = path.read_bytes()[:1000]
+    return shortened(content) if content else "an empty file"
+
+
+@contextmanager
+def _telling_of_damaged_data() -> Iterator[None]:
+    try:
+        yield
+    except tf.errors.DataLossError as error:
+        raise ValueError(
+            "The TFRecord shards of the training data must be whole. Received: a row "
+            "that is truncated or damaged. Write or copy them again; what was trained "
+            "before is saved, and the same command goes on."
+        ) from error
+
+
 def _save_preset(run: TrainingRun, preset: Path) -> None:
-    partial = preset.with_name("preset.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    run.save(partial)
-    shutil.rmtree(preset, ignore_errors=True)
-    os.replace(partial, preset)
+    with replaced_directory(preset) as partial:
+        check_room(partial, run.model)
+        run.save(partial)
+        check_weight_files(partial)

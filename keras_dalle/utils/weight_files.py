@@ -1,12 +1,54 @@
 """Smaller weight files."""
 
+import math
 import os
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import h5py
+import ml_dtypes  # noqa: F401  NumPy knows "bfloat16" from it.
 import numpy as np
 
 from keras_dalle.utils.atomic import atomic_path
+
+# What the files of a preset have beside weights, generously.
+HEADERS = 2**20
+
+
+def check_room(folder: str | os.PathLike, model: Any) -> None:
+    """Raises OSError unless a folder's disk has room for a model's weights.
+
+    HDF5 must not find out: where it cannot write while it closes a file, h5py 3.16 ends
+    the process by SIGSEGV, or says nothing (tests/trainer/test_damaged_runs.py).
+
+    Args:
+        folder: exists.
+        model: a `keras.Model`.
+    """
+    sizes = (
+        math.prod(variable.shape) * np.dtype(variable.dtype).itemsize
+        for variable in model.variables
+    )
+    with tempfile.TemporaryFile(dir=os.fspath(folder)) as file:
+        if hasattr(os, "posix_fallocate"):  # macOS has none.
+            os.posix_fallocate(file.fileno(), 0, sum(sizes) + HEADERS)
+
+
+def check_weight_files(preset_directory: str | os.PathLike) -> None:
+    """Raises OSError unless each `*.weights.h5` of a preset is whole.
+
+    A full disk is noticed when HDF5 closes a file, and h5py drops what it is told then.
+    """
+    for path in sorted(Path(preset_directory).glob("*.weights.h5")):
+        try:
+            with h5py.File(path):
+                pass
+        except OSError as error:
+            raise OSError(
+                f"{path} was not written whole. Is the disk full? Free some space "
+                f"there, or write elsewhere. ({error})"
+            ) from error
 
 
 def store_half_precision(preset_directory: str | os.PathLike) -> None:

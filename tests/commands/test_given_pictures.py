@@ -241,5 +241,5 @@ def test_columns_have_their_types(draw_file):
     lines += [{"prompt": "c", "keep_fraction": "much"}]
     message = refusal(draw_file(lines))
     assert "line 1: `image` must be a text. Received: 5" in message
-    assert "line 2: `keep_rows` must be a text. Received: 0.5" in message
+    assert "line 2: `keep_rows` must be an integer from 1 to" in message
     assert "line 3: `keep_fraction` must be a finite number. Received" in message

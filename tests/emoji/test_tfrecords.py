@@ -7,6 +7,7 @@ from keras_dalle.data import tfrecords
 from keras_dalle.data.emoji import EmojiPictures, RenderReport, caption_of
 from keras_dalle.data.emoji_split import COMPOSITIONAL_TEST, SPLITS, TRAIN, VALIDATION
 from keras_dalle.data.tfrecords import dataset, load_split, write_tfrecords
+from tests.limits import file_limit
 
 SEQUENCES = ["❤️", "👩🏿‍🚒", "🤰🏽", "🇳🇴", "😀", "🦊", "🎈"]
 
@@ -111,7 +112,25 @@ def test_damaged_shards_are_named(directory, read):
         read(directory, TRAIN)
 
 
-def test_damaged_contents_are_named(directory):
-    (directory / "contents.json").write_text("{")
-    with pytest.raises(ValueError, match="contents.json must be JSON"):
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "null", "{}", '{"rows": {}, "image_shape": [6, 6, 3]}', b"\xff"]
+    + ['{"rows": 3, "image_shape": 3}', "[" * 10_000],
+)
+def test_damaged_contents_are_named(directory, content):
+    content = content if isinstance(content, bytes) else content.encode()
+    (directory / "contents.json").write_bytes(content)
+    with pytest.raises(
+        ValueError, match="contents.json must be JSON, as .* shards again"
+    ):
         load_split(directory, TRAIN)
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(directory, pictures):
+    (directory / "contents.json").unlink()
+    with (
+        file_limit(100),
+        pytest.raises(OSError, match="no room to write .*tfrecord: F"),
+    ):
+        write_tfrecords(directory, pictures)
+    assert not [path for path in directory.iterdir() if path.name.startswith(".")]

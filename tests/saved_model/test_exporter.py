@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_dalle.saved_model import exporter, versions
 from keras_dalle.saved_model.exporter import export_saved_model
+from tests.limits import file_limit
 from tests.toy_task import ToyTask, export_toy
 
 
@@ -86,6 +87,15 @@ def test_failed_check_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path):
+    with (
+        file_limit(1000),
+        pytest.raises(OSError, match="no room to write .*/dalle/1: "),
+    ):
+        export_toy(tmp_path / "dalle")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_polling_reader_never_sees_half_a_version(tmp_path):
     seen = {}
     is_over = threading.Event()
@@ -112,6 +122,7 @@ def test_polling_reader_never_sees_half_a_version(tmp_path):
 KILLED_EXPORT = """
 import os, signal, sys
 from keras_dalle.saved_model.exporter import export_saved_model
+from tests.limits import file_limit
 from tests.toy_task import ToyTask
 
 def die(path, module):
