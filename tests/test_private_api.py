@@ -11,6 +11,7 @@ MODULE_NAMES = [
     ("keras.src.backend.common.global_state", "set_global_attribute"),
     ("keras.src.backend.common.stateless_scope", "in_stateless_scope"),
     ("keras_hub.src.utils.preset_utils", "BUILTIN_PRESETS"),
+    ("keras_hub.src.utils.preset_utils", "KerasPresetLoader"),
     ("keras_hub.src.utils.preset_utils", "check_file_exists"),
     ("keras_hub.src.utils.preset_utils", "get_file"),
     ("keras_hub.src.utils.preset_utils", "register_presets"),

@@ -211,8 +211,13 @@ class Drawing:
         }
 
     def make_generate_function(self):
-        """`generate_rows` as one graph for every batch size."""
-        if getattr(self, "generate_function", None) is None:
+        """`generate_rows` as one graph for every batch size, until a part changes."""
+        length = getattr(self.preprocessor, "sequence_length", None)
+        parts = id(self.preprocessor), length, id(self.vqgan)
+        if getattr(self, "_parts_of_graph", None) != parts:
+            self._parts_of_graph = parts
+            self.generate_function = None
+        if self.generate_function is None:
             text = tf.TensorSpec([None], tf.string)
             signature = [text, text]
             signature += [tf.TensorSpec([None], p.dtype) for p in PARAMETERS]

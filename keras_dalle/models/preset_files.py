@@ -86,9 +86,14 @@ def check_preset(cls: type, preset: str, load_weights: bool, kwargs: Any) -> Non
     if configs.TASK in kinds and check_file_exists(preset, TASK_FILE):
         _check_task(preset, load_weights, kwargs)
     if configs.TOKENIZER in kinds:
-        _check_object(preset, TOKENIZER_FILE, configs.TOKENIZER)
-    if configs.PREPROCESSOR in kinds and check_file_exists(preset, PREPROCESSOR_FILE):
-        _check_object(preset, PREPROCESSOR_FILE, configs.PREPROCESSOR)
+        name = kwargs.get("config_file", TOKENIZER_FILE)
+        _check_object(preset, name, configs.TOKENIZER)
+    if configs.PREPROCESSOR in kinds:
+        name = kwargs.get("config_file", PREPROCESSOR_FILE)
+        if check_file_exists(preset, name):
+            _check_object(preset, name, configs.PREPROCESSOR)
+        else:  # KerasHub makes one of the tokenizer.
+            _check_object(preset, TOKENIZER_FILE, configs.TOKENIZER)
 
 
 def _check_task(preset: str, load_weights: bool, kwargs: Any) -> None:

@@ -10,7 +10,7 @@ import warnings
 from typing import Any
 
 import keras
-from keras import ops
+import numpy as np
 
 
 class Resumable:
@@ -18,54 +18,54 @@ class Resumable:
 
     To be mixed into a `keras.Model`, in front of it. LoRA is the exception: its factors
     are merged into the kernels that a file has, so that an optimizer's state for them
-    has no use. Such a model comes back as it is constructed, with a warning.
+    has no use. Such a model comes back with all layers and a new state to train, and
+    with a warning.
     """
 
-    def get_compile_config(self) -> dict[str, Any]:
-        config = super().get_compile_config()  # type: ignore[misc]
-        layers = self._flatten_layers()  # type: ignore[attr-defined]
-        if not config:
-            return {}
-        if any(getattr(layer, "lora_enabled", False) for layer in layers):
-            return {"has_lora": True}
-        optimizer = self.optimizer  # type: ignore[attr-defined]
-        return {
-            **config,
-            "frozen_layers": [x.path for x in layers if x.path and not x.trainable],
-            "has_trained": optimizer is not None and optimizer.built,
-        }
+    _is_loading = False
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        if config.get("has_lora"):
+        self.compile(**keras.saving.deserialize_keras_object(config))  # type: ignore[attr-defined]
+        # The file's weights come next, and the optimizer's state after these.
+        self._is_loading = True
+
+    def save_own_variables(self, store: Any) -> None:
+        layers = self._flatten_layers()  # type: ignore[attr-defined]
+        frozen = [x.path for x in layers if x.path and not x.trainable]
+        optimizer = getattr(self, "optimizer", None)
+        store["frozen_layers"] = np.frombuffer("\n".join(frozen).encode(), "uint8")
+        has_lora = any(getattr(layer, "lora_enabled", False) for layer in layers)
+        store["has_lora"] = np.array(has_lora)
+        store["has_trained"] = np.array(optimizer is not None and optimizer.built)
+        for number, state in enumerate(self._random_states()):
+            store[f"random_state_{number}"] = state
+
+    def load_own_variables(self, store: Any) -> None:
+        names = set(store.keys())
+        for number, state in enumerate(self._random_states()):
+            # Files of earlier versions have none.
+            if (name := f"random_state_{number}") in names:
+                state.assign(store[name])
+        if self._is_loading:
+            self._is_loading = False
+            self._prepare_training(store, names)
+
+    def _prepare_training(self, store: Any, names: set[str]) -> None:
+        """Freezes layers and makes the optimizer's variables, as the file has them."""
+        if "has_lora" in names and store["has_lora"]:
             warnings.warn(
-                "The model was saved with its LoRA factors merged into its kernels, so "
-                "the state of its optimizer was left out. Call `compile` before `fit`.",
+                "The model was saved with its LoRA factors merged into its kernels. So "
+                "no layer is frozen, and the optimizer begins anew.",
                 stacklevel=2,
             )
             return
-        arguments = keras.saving.deserialize_keras_object(config)
-        # Files of earlier versions lack both.
-        frozen = arguments.pop("frozen_layers", None)
-        has_trained = arguments.pop("has_trained", True)
-        if frozen is not None:
+        if "frozen_layers" in names:
+            frozen = bytes(np.asarray(store["frozen_layers"])).decode().split("\n")
             # Parents come first, and hand on to their layers what these then override.
             for layer in self._flatten_layers():  # type: ignore[attr-defined]
                 layer.trainable = layer.path not in frozen
-        self.compile(**arguments)  # type: ignore[attr-defined]
-        if has_trained:
-            # Its variables, to which Keras then gives the values of the file.
+        if "has_trained" not in names or store["has_trained"]:
             self.optimizer.build(self.trainable_variables)  # type: ignore[attr-defined]
-
-    def save_own_variables(self, store: Any) -> None:
-        for number, state in enumerate(self._random_states()):
-            store[str(number)] = ops.convert_to_numpy(state)
-
-    def load_own_variables(self, store: Any) -> None:
-        states = self._random_states()
-        # Other rates of dropout have other states, files of earlier versions none.
-        if len(store.keys()) == len(states):
-            for number, state in enumerate(states):
-                state.assign(store[str(number)])
 
     def _random_states(self) -> list[Any]:
         """The states of the model's `keras.random.SeedGenerator`s."""

@@ -157,7 +157,11 @@ def test_the_saved_model_holds_narrow_weights_and_draws_the_same(
     task, narrow, tmp_path
 ):
     weights = narrow.backbone.dtype_policy.weights
-    path = export_saved_model(task, tmp_path, weights=weights)
+    path = tmp_path / "1"
+    if weights == "int8":
+        assert export_saved_model(task, tmp_path, weights=weights) == path
+    else:  # what a user of Keras calls
+        narrow.export(path)
     variables = tf.train.list_variables(str(path / "variables" / "variables"))
     reader = tf.train.load_checkpoint(str(path / "variables" / "variables"))
     dtypes = [reader.get_variable_to_dtype_map()[name] for name, _ in variables]

@@ -1,8 +1,11 @@
 """Presets in KerasHub's format: folders, shards, dtypes, handles, registered names."""
 
+import json
 import shutil
 from pathlib import Path
 
+import keras
+import keras_hub
 import numpy as np
 import pytest
 from kagglehub.cache import Cache
@@ -68,6 +71,57 @@ def test_vqgan_round_trip(task, shards, tmp_path):
     assert (count > 1) == (shards == "shards")
     loaded = VQGANBackbone.from_preset(tmp_path)
     assert fingerprint(loaded) == fingerprint(task.vqgan)
+
+
+@pytest.mark.parametrize("config_file", [None, "text.json"])
+def test_a_tokenizer_s_own_folder(task, config_file, tmp_path):
+    tokenizer = task.preprocessor.tokenizer
+    named = {} if config_file is None else {"config_file": config_file}
+    own = DalleBartTokenizer(tokenizer.vocabulary, tokenizer.merges, **named)
+    own.save_to_preset(str(tmp_path))
+    loaded = DalleBartTokenizer.from_preset(tmp_path, **named)
+    assert fingerprint(loaded) == fingerprint(tokenizer)
+    assert loaded.get_config() == own.get_config()
+    preprocessor = DalleBartTextToImagePreprocessor.from_preset
+    if config_file is None:
+        assert fingerprint(preprocessor(tmp_path)) == fingerprint(tokenizer)
+    else:
+        with pytest.raises(FileNotFoundError, match="must hold tokenizer.json"):
+            preprocessor(tmp_path)
+
+
+def test_a_preprocessor_s_own_folder(task, tmp_path):
+    own = DalleBartTextToImagePreprocessor(
+        task.preprocessor.tokenizer, max_text_length=9, normalize_text=True
+    )
+    own.save_to_preset(str(tmp_path))
+    loaded = DalleBartTextToImagePreprocessor.from_preset(str(tmp_path))
+    assert fingerprint(loaded) == fingerprint(own)
+    assert loaded.get_config() == own.get_config()
+    longer = DalleBartTextToImagePreprocessor.from_preset(tmp_path, max_text_length=11)
+    assert (longer.sequence_length, longer.normalize_text) == (11, True)
+    tokenizer = DalleBartTokenizer.from_preset(tmp_path)
+    assert fingerprint(tokenizer) == fingerprint(own)
+
+
+def test_another_class_s_folder_is_refused(tmp_path):
+    other = keras_hub.tokenizers.ByteTokenizer()
+    config = keras.saving.serialize_keras_object(other)
+    (tmp_path / "tokenizer.json").write_text(json.dumps(config), encoding="utf-8")
+    message = "of the class DalleBartTokenizer. Received: .*ByteTokenizer"
+    with pytest.raises(ValueError, match=message):
+        DalleBartTokenizer.from_preset(tmp_path)
+
+
+@pytest.mark.parametrize("missing", ["vqgan", "preprocessor"])
+def test_a_task_without_a_part(task, missing, tmp_path):
+    parts = {"preprocessor": task.preprocessor, "vqgan": task.vqgan}
+    DalleBartTextToImage(task.backbone, **{**parts, missing: None}).save_to_preset(
+        str(tmp_path)
+    )
+    loaded = DalleBartTextToImage.from_preset(tmp_path)
+    assert getattr(loaded, missing) is None
+    assert fingerprint(loaded.backbone) == fingerprint(task.backbone)
 
 
 def test_a_missing_shard_is_named(preset, tmp_path):

@@ -23,6 +23,7 @@ from keras_dalle.layers.transformer import (
     padding_mask_to_attention_mask,
 )
 from keras_dalle.layers.variant import TransformerVariant, branch_gains
+from keras_dalle.models.narrow_by_loading import NarrowByLoading
 from keras_dalle.models.original_checkpoints import (
     CONFIG_FILES,
     WEIGHT_FILES,
@@ -31,7 +32,7 @@ from keras_dalle.models.original_checkpoints import (
 
 
 @keras.saving.register_keras_serializable(package="keras_dalle")
-class DalleBartBackbone(FromOriginalCheckpoint, Backbone):
+class DalleBartBackbone(FromOriginalCheckpoint, NarrowByLoading, Backbone):
     """BART as DALL·E mini and Mega have it: text tokens in, image tokens out.
 
     An encoder reads the prompt; a causal decoder with cross-attention predicts a
@@ -113,6 +114,10 @@ class DalleBartBackbone(FromOriginalCheckpoint, Backbone):
     """
 
     original_files = CONFIG_FILES + WEIGHT_FILES
+    instead_of_quantize = (
+        'Load it with `from_preset(preset, dtype=NarrowWeights("int8"))` or "bfloat16" '
+        "from `keras_dalle.layers.narrow_weights`."
+    )
 
     def __init__(
         self,

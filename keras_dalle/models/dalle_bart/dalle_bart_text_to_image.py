@@ -18,6 +18,7 @@ from keras_dalle.models.dalle_bart.dalle_bart_text_to_image_preprocessor import 
     DalleBartTextToImagePreprocessor,
 )
 from keras_dalle.models.dalle_bart.token_accuracy import TokenAccuracy
+from keras_dalle.models.narrow_by_loading import NarrowByLoading
 from keras_dalle.models.original_checkpoints import FromOriginalCheckpoint
 from keras_dalle.models.resumable import Resumable
 from keras_dalle.models.vqgan.fitting import require_fitting_vqgan
@@ -28,7 +29,11 @@ from keras_dalle.utils.foreign_values import shortened
 
 @keras.saving.register_keras_serializable(package="keras_dalle")
 class DalleBartTextToImage(
-    FromOriginalCheckpoint, Resumable, Drawing, keras_hub.models.TextToImage
+    FromOriginalCheckpoint,
+    NarrowByLoading,
+    Resumable,
+    Drawing,
+    keras_hub.models.TextToImage,
 ):
     """DALL·E mini: trains on captioned pictures, draws pictures for prompts.
 
@@ -71,6 +76,11 @@ class DalleBartTextToImage(
     original_files = (
         *backbone_cls.original_files,
         *preprocessor_cls.original_files,
+    )
+    instead_of_quantize = (
+        'Load it with `from_preset(preset, weights="int8")`, or "bfloat16". From a '
+        'model in memory `with_weights(model, "int8")` makes another one; it is in '
+        "`keras_dalle.models.dalle_bart.with_weights`."
     )
 
     def __init__(
@@ -193,7 +203,7 @@ class DalleBartTextToImage(
 
     def get_compile_config(self):
         config = super().get_compile_config()
-        if "jit_compile" in config and self._jit_compile_is_auto:
+        if config and self._jit_compile_is_auto:
             # The file may be loaded on a machine without this one's accelerator.
             config["jit_compile"] = "auto"
         return config

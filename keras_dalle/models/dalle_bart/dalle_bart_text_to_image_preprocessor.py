@@ -12,13 +12,16 @@ from keras_dalle.models.original_checkpoints import (
     TOKENIZER_FILES,
     FromOriginalCheckpoint,
 )
+from keras_dalle.models.saved_alone import SavedAlone
 from keras_dalle.text.normalize_in_graph import GraphNormalizer, empty_if_blank
 from keras_dalle.text.packing import pack_prompts
 from keras_dalle.utils.files import read_json
 
 
 @keras.saving.register_keras_serializable(package="keras_dalle")
-class DalleBartTextToImagePreprocessor(FromOriginalCheckpoint, Preprocessor):
+class DalleBartTextToImagePreprocessor(
+    SavedAlone, FromOriginalCheckpoint, Preprocessor
+):
     """Tokenizes captions and makes the targets of training.
 
     Args:
@@ -41,6 +44,7 @@ class DalleBartTextToImagePreprocessor(FromOriginalCheckpoint, Preprocessor):
     backbone_cls = DalleBartBackbone
     tokenizer_cls = DalleBartTokenizer
     original_files = CONFIG_FILES + TOKENIZER_FILES
+    own_files = ("preprocessor.json", "tokenizer.json")
 
     def __init__(self, tokenizer, max_text_length=64, normalize_text=False, **kwargs):
         super().__init__(**kwargs)
@@ -100,6 +104,10 @@ class DalleBartTextToImagePreprocessor(FromOriginalCheckpoint, Preprocessor):
             self.tokenizer.pad_token_id,
         )
         return {"encoder_token_ids": token_ids, "encoder_padding_mask": padding_mask}
+
+    @classmethod
+    def load_alone(cls, loader, config_file="preprocessor.json", **kwargs):
+        return loader.load_preprocessor(cls, config_file, **kwargs)
 
     @classmethod
     def from_original(cls, directory, **kwargs):

@@ -12,6 +12,7 @@ from keras_dalle.models.original_checkpoints import (
     TOKENIZER_FILES,
     FromOriginalCheckpoint,
 )
+from keras_dalle.models.saved_alone import SavedAlone
 from keras_dalle.text.byte_pair_encoding import BytePairEncoder
 from keras_dalle.text.vocabulary import (
     MERGES_FILE,
@@ -26,7 +27,7 @@ from keras_dalle.utils.foreign_values import shortened
 
 
 @keras.saving.register_keras_serializable(package="keras_dalle")
-class DalleBartTokenizer(FromOriginalCheckpoint, Tokenizer):
+class DalleBartTokenizer(SavedAlone, FromOriginalCheckpoint, Tokenizer):
     """Turns prompts into token ids and back, id for id as Hugging Face's BART does.
 
     It is made of core TensorFlow ops, so it works eagerly, in `tf.function`, in
@@ -48,6 +49,7 @@ class DalleBartTokenizer(FromOriginalCheckpoint, Tokenizer):
 
     backbone_cls = DalleBartBackbone
     original_files = TOKENIZER_FILES
+    own_files = ("tokenizer.json",)
 
     def __init__(
         self,
@@ -73,6 +75,10 @@ class DalleBartTokenizer(FromOriginalCheckpoint, Tokenizer):
         return cls(*read_tokenizer_files(directory))
 
     from_original = from_files
+
+    @classmethod
+    def load_alone(cls, loader, config_file="tokenizer.json", **kwargs):
+        return loader.load_tokenizer(cls, config_file, **kwargs)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "DalleBartTokenizer":

@@ -7,6 +7,7 @@ from keras import ops
 from keras_hub.models import Backbone
 
 from keras_dalle.layers.vqgan_blocks import GROUPS, conv1x1, upcast_half
+from keras_dalle.models.narrow_by_loading import NarrowByLoading
 from keras_dalle.models.original_checkpoints import (
     CONFIG_FILES,
     WEIGHT_FILES,
@@ -26,7 +27,7 @@ QUANTIZERS = {
 
 
 @keras.saving.register_keras_serializable(package="keras_dalle")
-class VQGANBackbone(FromOriginalCheckpoint, Backbone):
+class VQGANBackbone(FromOriginalCheckpoint, NarrowByLoading, Backbone):
     """Encoder, vector quantizer and decoder of a VQGAN.
 
     The grid has `image_size / factor` positions a side, where the factor is
@@ -74,6 +75,10 @@ class VQGANBackbone(FromOriginalCheckpoint, Backbone):
     """
 
     original_files = CONFIG_FILES + WEIGHT_FILES
+    instead_of_quantize = (
+        "It has convolutions, which are not quantized. `from_preset(preset, "
+        'dtype="bfloat16")` loads it in half the memory.'
+    )
 
     def __init__(
         self,
