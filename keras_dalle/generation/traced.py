@@ -1,0 +1,29 @@
+"""Where a task keeps the functions that it has traced."""
+
+from typing import Any
+
+
+def traced_functions(task: Any) -> dict[Any, Any]:
+    """A task's traced functions; none where another preprocessor reads its prompts.
+
+    A graph holds the vocabulary and the text length of the preprocessor that it was
+    traced with.
+
+    Args:
+        task: a `DalleBartTextToImage`.
+
+    Raises:
+        ValueError: the preprocessor writes more tokens than the backbone reads.
+    """
+    preprocessor, most = task.preprocessor, task.backbone.max_text_length
+    length = most if preprocessor is None else preprocessor.max_text_length
+    if length > most:
+        raise ValueError(
+            f"`max_text_length` of the preprocessor (={length}) must be at most that "
+            f"of the backbone (={most}). Make it smaller."
+        )
+    # Past Keras's `__setattr__`, which would track the dictionary as a model's part.
+    kept = task.__dict__.get("_traced_functions")
+    if kept is None or kept[0] is not preprocessor or kept[1] != length:
+        kept = task.__dict__["_traced_functions"] = (preprocessor, length, {})
+    return kept[2]
