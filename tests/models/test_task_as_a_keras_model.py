@@ -94,7 +94,7 @@ def test_export_writes_what_the_command_writes(tmp_path):
     ]
     assert files[0] == files[1]
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["3"]
-    with pytest.raises(FileExistsError, match="models/3', which exists. Choose"):
+    with pytest.raises(FileExistsError, match="models/3 exists already. Name"):
         export_to_folder(ToyTask(), tmp_path / "models" / "3")
 
 
