@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from keras_dalle.commands import numbers
 from keras_dalle.commands.progress import console
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ KeepRows = Annotated[
 KeepFraction = Annotated[
     float | None,
     typer.Option(
-        min=0.0,
-        max=1.0,
+        parser=numbers.share,
+        metavar="SHARE",
         help="Share of --image's tokens that stay, at places that the seed says. With "
         "--mask or --keep-rows it is the share of those that are drawn otherwise.",
     ),

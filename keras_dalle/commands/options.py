@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from keras_dalle.commands import numbers
+
 INT32_MAX = 2**31 - 1
-INT64_MAX = 2**63 - 1
 # Of a prompt: days of drawing, and no list that fills the memory.
 MAX_NUM_IMAGES = 100_000
 
@@ -53,30 +54,55 @@ NegativePrompt = Annotated[str, typer.Option(help="What to steer away from.")]
 Seed = Annotated[
     int,
     typer.Option(
-        min=-INT64_MAX - 1,
-        max=INT64_MAX,
-        help="Same seed, prompt and parameters: same picture.",
+        parser=numbers.seed,
+        metavar="INTEGER|random",
+        help="The same seed, prompt and parameters draw the same picture, and so does "
+        "the default. -1 or random: a seed by chance, which is printed.",
     ),
 ]
 GuidanceScale = Annotated[
-    float | None, typer.Option(help="How far to follow the prompt; 1 is off.")
+    float | None,
+    typer.Option(
+        parser=numbers.finite,
+        metavar="FLOAT",
+        help="How far to follow the prompt; 1 is off. Default: the model's own.",
+    ),
 ]
 GuidanceScaleEnd = Annotated[
     float | None,
-    typer.Option(help="The same at the last image token, along a line; -1 keeps it."),
+    typer.Option(
+        parser=numbers.finite,
+        metavar="FLOAT",
+        help="Guidance scale at the last token; it changes linearly from "
+        "--guidance-scale. -1 (default): no change.",
+    ),
 ]
-Temperature = Annotated[float | None, typer.Option(help="Of the sampling.")]
+Temperature = Annotated[
+    float | None,
+    typer.Option(
+        parser=numbers.finite,
+        metavar="FLOAT",
+        help="Sampling temperature. Below 1 is safer, above 1 more varied. Default: "
+        "the model's own.",
+    ),
+]
 TopK = Annotated[
     int | None,
     typer.Option(
         min=0,
         max=INT32_MAX,
-        help="Sample from this many likeliest tokens; 0 is off.",
+        help="Sample from this many likeliest tokens; 0 is off. Default: the model's "
+        "own.",
     ),
 ]
 TopP = Annotated[
     float | None,
-    typer.Option(help="Sample from the likeliest tokens of this share; 1 is off."),
+    typer.Option(
+        parser=numbers.finite,
+        metavar="FLOAT",
+        help="Sample from the likeliest tokens that have this share of the "
+        "probability; 1 is off. Default: the model's own.",
+    ),
 ]
 VQGANPreset = Annotated[
     str,

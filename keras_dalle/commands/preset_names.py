@@ -1,6 +1,7 @@
 """Presets by name: what there is, and a task from what the user typed."""
 
 import difflib
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ def check_preset(preset: str) -> None:
     """Raises unless `preset` is a known name, a preset's folder or a remote handle.
 
     Raises:
-        ValueError: It is none of them. Names the known ones and the nearest.
+        ValueError: It is none of them. Names the known ones and the nearest, or, of a
+            checkpoint's folder, the command that converts it.
     """
     shipped = shipped_presets()
     is_handle = "://" in preset
@@ -53,16 +55,40 @@ def check_preset(preset: str) -> None:
     ]
     if preset in published:
         return
-    if Path(preset).is_dir():
-        raise ValueError(f"The folder {preset} is no preset: it has no {CONFIG_FILE}.")
+    if Path(preset).exists():
+        raise ValueError(_why_no_preset(Path(preset)))
     names = [*shipped, *published]
     known = ", ".join(shipped) or "none"
     nearest = difflib.get_close_matches(preset, names, n=1, cutoff=0.4)
     hint = f" Did you mean {nearest[0]}?" if nearest else ""
     raise ValueError(
         f"Unknown preset: {preset}.{hint} Shipped presets: {known}. To be downloaded: "
-        f"{', '.join(published)}. A folder with a {CONFIG_FILE} is a preset too."
+        f"{', '.join(published)}. A folder with a {CONFIG_FILE} is a preset too, and a "
+        "model on the Hugging Face Hub is hf://OWNER/NAME."
     )
+
+
+def _why_no_preset(path: Path) -> str:
+    """What a file or a folder without a configuration is, and how to draw with it."""
+    if not path.is_dir():
+        return f"A preset is a folder. Received: the file {path}."
+    from keras_dalle.converters.originals import recognise
+
+    try:
+        kind = recognise(path).name
+    except ValueError:
+        return f"The folder {path} is no preset: it has no {CONFIG_FILE}."
+    folder = shlex.quote(str(path))
+    text = (
+        f"The folder {path} is no preset but a checkpoint ({kind}). Convert it, and "
+        f"name what that writes: keras-dalle convert {folder} --to PRESET"
+    )
+    if kind.endswith("VQGAN"):
+        text += (
+            ". A VQGAN alone draws no prompts; with its model it is: keras-dalle "
+            f"convert MODEL --vqgan {folder} --to PRESET"
+        )
+    return text
 
 
 def load_task(preset: str, weights: str | None = None) -> Any:

@@ -108,8 +108,9 @@ def _upright(path: str | os.PathLike) -> tuple[Image.Image, str | None]:
 
 def _mend_transparent_colour(opened: Image.Image, path: str | os.PathLike) -> None:
     """PNG's one transparent colour is in the file's bits, Pillow's pixels in 8."""
-    is_png = isinstance(opened, PngImagePlugin.PngImageFile)
-    if not is_png or "transparency" not in opened.info or not opened.tile:
+    if not isinstance(opened, PngImagePlugin.PngImageFile) or not opened.tile:
+        return
+    if "transparency" not in opened.info:
         return
     raw_mode = opened.tile[0].args
     if raw_mode in _GREY_STEPS:
