@@ -3,7 +3,10 @@
 import dataclasses
 import importlib.metadata
 import logging
+import os
 import shlex
+import threading
+from concurrent import futures
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +16,7 @@ from keras_dalle.commands.progress import console
 from keras_dalle.commands.stock_flags import FIELDS, STOCK_ONLY, with_stock_flags
 from keras_dalle.prediction_service.config_files import read_files
 from keras_dalle.prediction_service.options import ServerOptions
+from keras_dalle.prediction_service.stock_only_flags import STOCK_ONLY_FLAGS
 
 READY = "Serving"
 # In the stock server's command whatever their value: its defaults are others.
@@ -22,6 +26,8 @@ ALWAYS_SHOWN = (
     "model_name",
     "enable_grpc_healthcheck_service",
 )
+# How long a signal waits while models are loaded.
+SIGNAL_POLL_S = 0.1
 
 
 def _show_version(is_asked: bool) -> None:
@@ -35,7 +41,7 @@ def _show_version(is_asked: bool) -> None:
 def serve(
     context: typer.Context,
     directory: Annotated[
-        Path | None, typer.Argument(help="Short for --model_base_path.")
+        str | None, typer.Argument(help="Short for --model_base_path.")
     ] = None,
     version: Annotated[
         bool,
@@ -47,18 +53,20 @@ def serve(
 ) -> None:
     """Serve exported models over gRPC and REST, on this machine's loopback address."""
     options = _options(directory, flags)
+    stock_only = context.meta[STOCK_ONLY]
+    _say_what_is_unused(options, stock_only)
     from keras_dalle.prediction_service.server import PredictionServer, stop_signal
 
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     logging.getLogger("absl").setLevel(logging.ERROR)
-    server = PredictionServer(**vars(options))
     signalled = stop_signal()
-    server.start()
+    server = PredictionServer(**vars(options))
+    _start(server, signalled)
     running = dataclasses.replace(
         options, port=server.port, rest_api_port=server.rest_api_port
     )
-    given = context.meta[STOCK_ONLY]
+    given = [f"--{name}={value}" for name, value in stock_only.items()]
     needed = [flag for flag in server.needed_flags() if flag not in given]
     console.print(
         "This embedded server is for one machine. In production run the stock one:\n"
@@ -72,8 +80,8 @@ def serve(
     )
     # Whoever started this process reads the ports from here.
     print(
-        f"{READY} {models}, REST on {options.host}:{server.rest_api_port}, "
-        f"gRPC on {options.host}:{server.port}",
+        f"{READY} {models or 'no models'}, REST on {options.host}:"
+        f"{server.rest_api_port}, gRPC on {options.host}:{server.port}",
         flush=True,
     )
     signalled.wait()
@@ -81,20 +89,55 @@ def serve(
     server.stop()
 
 
-def _options(directory: Path | None, flags: dict[str, Any]) -> ServerOptions:
+def _options(directory: str | None, flags: dict[str, Any]) -> ServerOptions:
     """The flags, checked as far as that goes without TensorFlow."""
-    base_path = flags["model_base_path"]
-    if directory is not None and base_path is not None:
-        raise typer.BadParameter("Give either DIRECTORY or --model_base_path.")
-    base_path = base_path if directory is None else directory
-    if base_path is not None:
-        base_path = base_path.absolute()
+    if directory is not None:
+        if flags["model_base_path"] is not None:
+            raise typer.BadParameter("Give either DIRECTORY or --model_base_path.")
+        flags["model_base_path"] = directory
     try:
-        options = ServerOptions(**{**flags, "model_base_path": base_path})
+        options = ServerOptions(**flags)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     read_files(options)
     return options
+
+
+def _say_what_is_unused(options: ServerOptions, stock_only: dict[str, str]) -> None:
+    """Says in one line which flags change nothing, and why."""
+    reasons = {
+        f"--{name}={value}": STOCK_ONLY_FLAGS[name].reason
+        for name, value in stock_only.items()
+    }
+    for name, reason in options.unused().items():
+        reasons[f"--{name}"] = reason
+    if reasons:
+        texts = ", ".join(f"{flag} ({reason})" for flag, reason in reasons.items())
+        console.print(f"Without effect here: {texts}.", soft_wrap=True, markup=False)
+
+
+def _start(server: Any, signalled: threading.Event) -> None:
+    """Loads the models and opens the ports. A signal meanwhile ends the process.
+
+    In a thread, since a signal that comes while TensorFlow loads in the main one is not
+    noticed before it is done, and by process 1 of a container not at all.
+    """
+    done: futures.Future[None] = futures.Future()
+
+    def load() -> None:
+        try:
+            server.start()
+            done.set_result(None)
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=load, name="Loading", daemon=True).start()
+    while not done.done():
+        if signalled.wait(SIGNAL_POLL_S):
+            console.print("Stopped before the models were loaded.")
+            # Nothing else ends a thread that is deep in TensorFlow.
+            os._exit(0)
+    done.result()
 
 
 def _stock_command(options: ServerOptions, stock_only: list[str]) -> str:
@@ -105,10 +148,19 @@ def _stock_command(options: ServerOptions, stock_only: list[str]) -> str:
         stock_only: flags that this one has no use for, as `--name=value`.
     """
     words = ["tensorflow_model_server", *stock_only]
+    left_out = {"host"}
+    if options.model_config_file is not None:
+        left_out |= {"model_name", "model_base_path"}
     for field in FIELDS:
         value = getattr(options, field.name)
         shown = field.name in ALWAYS_SHOWN or value != field.default
-        if field.name != "host" and value is not None and shown:
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            words.append(f"--{field.name}={text}")
+        if field.name not in left_out and value is not None and shown:
+            words.append(f"--{field.name}={_flag_text(value)}")
     return shlex.join(words)
+
+
+def _flag_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    # The other server may run elsewhere, and takes no relative base path.
+    return str(value.absolute() if isinstance(value, Path) else value)

@@ -1,6 +1,7 @@
 """The stock server's flags on the command line of `keras-dalle serve`.
 
-Made from the fields of `ServerOptions`, each with its default and help.
+Made from the fields of `ServerOptions`, each with its default and help, and read as the
+stock server reads them.
 """
 
 import dataclasses
@@ -11,34 +12,40 @@ from typing import Annotated, Any, get_type_hints
 import typer
 from typer.core import TyperCommand
 
-from keras_dalle.prediction_service.options import ServerOptions
+from keras_dalle.prediction_service.options import PATHS, ServerOptions
 from keras_dalle.prediction_service.stock_only_flags import STOCK_ONLY_FLAGS, refusal
+from keras_dalle.utils.foreign_values import shortened
 
 FIELDS = dataclasses.fields(ServerOptions)
-SWITCHES = {f.name: f.default for f in FIELDS if isinstance(f.default, bool)}
-TRUE, FALSE = ("true", "1", "t", "yes"), ("false", "0", "f", "no")
-OFF = "--no"
-
-
+SWITCHES = {field.name for field in FIELDS if isinstance(field.default, bool)}
+TRUE, FALSE = "true", "false"
 # Where a context keeps the flags that only the stock server follows.
 STOCK_ONLY = "keras_dalle.stock_only_flags"
 
 
 class StockFlagsCommand(TyperCommand):
-    """Takes `--enable_batching=true` and `=false` too, as the stock server does."""
+    """Reads switches, empty values and other flags' names as the stock server does."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        stock_only = ctx.meta.setdefault(STOCK_ONLY, [])
+        stock_only = ctx.meta.setdefault(STOCK_ONLY, {})
         own = []
-        for argument in args:
-            name, is_given, value = argument.removeprefix("--").partition("=")
-            if argument.startswith("--") and name in STOCK_ONLY_FLAGS:
-                value = value if is_given else TRUE[0]
+        words = iter(args)
+        for word in words:
+            name, is_given, value = word.removeprefix("--").partition("=")
+            if not word.startswith("--"):
+                own.append(word)
+            elif name in STOCK_ONLY_FLAGS:
+                if not is_given:
+                    value = (
+                        TRUE if STOCK_ONLY_FLAGS[name].is_switch else next(words, "")
+                    )
                 if text := refusal(name, value):
                     raise typer.BadParameter(text, ctx=ctx)
-                stock_only.append(f"--{name}={value}")
+                stock_only[name] = value
+            elif name in SWITCHES and not is_given:
+                own.append(f"{word}={TRUE}")
             else:
-                own += _words(argument)
+                own.append(word)
         return super().parse_args(ctx, own)
 
 
@@ -50,7 +57,7 @@ def with_stock_flags(command: Callable) -> Callable:
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=field.default,
-            annotation=Annotated[hints[field.name], _option(field)],
+            annotation=_annotation(field, hints[field.name]),
         )
         for field in FIELDS
     ]
@@ -61,23 +68,38 @@ def with_stock_flags(command: Callable) -> Callable:
     return command
 
 
-def _option(field: dataclasses.Field) -> Any:
-    # A switch that is on has a name that turns it off.
-    names = f"--{field.name}" + (f"/{OFF}{field.name}" if field.default is True else "")
+def _annotation(field: dataclasses.Field, hint: Any) -> Any:
+    """The type of a parameter, with its option."""
+    if field.name in SWITCHES:
+        # As a bool it would be a flag of Click's, which takes no value.
+        return Annotated[str, _option(field, parser=_switch, metavar=f"{TRUE}|{FALSE}")]
+    if field.name in PATHS:
+        return Annotated[str | None, _option(field, parser=_path, metavar="PATH")]
+    return Annotated[hint, _option(field)]
+
+
+def _option(field: dataclasses.Field, **settings: Any) -> Any:
     return typer.Option(
-        names,
+        f"--{field.name}",
         help=field.metadata["help"],
         min=field.metadata.get("min"),
         max=field.metadata.get("max"),
+        **settings,
     )
 
 
-def _words(argument: str) -> list[str]:
-    """An argument as Click takes it, without the value of a switch."""
-    flag, _, value = argument.partition("=")
-    name = flag.removeprefix("--")
-    if name not in SWITCHES or value.lower() not in TRUE + FALSE:
-        return [argument]
-    if value.lower() in TRUE:
-        return [flag]
-    return [f"{OFF}{name}"] if SWITCHES[name] else []
+def _switch(value: str | bool) -> bool:
+    """A switch's value, in the two spellings that the stock server reads."""
+    if isinstance(value, bool):
+        return value
+    if value not in (TRUE, FALSE):
+        raise ValueError(
+            f"a switch is given alone, as ={TRUE} or as ={FALSE}. Received: "
+            f"{shortened(value)}"
+        )
+    return value == TRUE
+
+
+def _path(value: str) -> str | None:
+    """A path's text. The stock server takes an empty one for none."""
+    return value or None

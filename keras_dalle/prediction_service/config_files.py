@@ -4,12 +4,16 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+from tensorflow_serving.config.model_server_config_pb2 import (
+    ModelConfig,
+    ModelServerConfig,
+)
 
 from keras_dalle.prediction_service.batching_options import (
     BatchingOptions,
     batching_options,
 )
+from keras_dalle.prediction_service.local_paths import local_path
 from keras_dalle.prediction_service.options import ServerOptions
 from keras_dalle.prediction_service.text_protos import (
     BatchingParameters,
@@ -45,14 +49,20 @@ def read_files(options: ServerOptions) -> ConfigFiles:
 
 
 def read_models(options: ServerOptions) -> ModelServerConfig:
-    """The models to serve: those of the file, or the one of the flags.
+    """The models to serve: those of the file, or else the one of the flags.
 
     Raises:
-        ValueError: The configuration file holds something else.
+        ValueError: The configuration file holds something else, or a model that is
+            not on this machine.
         OSError: It cannot be read.
     """
+    if options.model_config_file is not None:
+        config = read_text_proto(options.model_config_file, ModelServerConfig)
+        for model in config.model_config_list.config:
+            _check_base_path(model, options.model_config_file)
+        return config
     if options.model_base_path is None:
-        return read_text_proto(str(options.model_config_file), ModelServerConfig)
+        raise ValueError("Neither a configuration file nor a base path is given.")
     config = ModelServerConfig()
     config.model_config_list.config.add(
         name=options.model_name,
@@ -73,6 +83,13 @@ def read_version_batching(path: Path) -> BatchingOptions | None:
     if not file.exists():
         return None
     return batching_options(read_text_proto(file, BatchingParameters))
+
+
+def _check_base_path(model: ModelConfig, file: Path) -> None:
+    try:
+        local_path(model.base_path)
+    except ValueError as error:
+        raise ValueError(f"{file}: `base_path` of {model.name}: {error}") from error
 
 
 def _metrics_path(options: ServerOptions) -> str | None:

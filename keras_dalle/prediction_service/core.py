@@ -11,13 +11,15 @@ from tensorflow_serving.apis.model_pb2 import ModelSpec
 from tensorflow_serving.config.model_server_config_pb2 import (
     ModelConfig,
     ModelServerConfig,
+    ModelType,
 )
 
 from keras_dalle.prediction_service import errors
 from keras_dalle.prediction_service.errors import ServingError
+from keras_dalle.prediction_service.local_paths import local_path
 from keras_dalle.prediction_service.manager import ServableManager
 from keras_dalle.prediction_service.servables import Servable
-from keras_dalle.prediction_service.version_policy import aspired_versions
+from keras_dalle.prediction_service.version_policy import VersionFinder
 
 SIGNATURE_DEF = "signature_def"
 _CONFIG_LIST = "model_config_list"
@@ -38,38 +40,73 @@ class ServerCore:
         self._manager = manager
         self._labels_may_wait = labels_may_wait
         self._config_lock = threading.Lock()
-        self._config = ModelServerConfig()
+        self._finder = VersionFinder()
+        self._models: list[ModelConfig] = []
         self._aspired: dict[str, dict[int, Path]] = {}
         self._labels: dict[str, dict[str, int]] = {}
+        # Models that have had an available version since they were configured.
+        self._served: set[str] = set()
+
+    def configure(self, config: ModelServerConfig) -> None:
+        """Takes the first configuration, which may be empty; `poll` loads its models.
+
+        Raises:
+            ServingError: The configuration is refused.
+        """
+        if config.WhichOneof("config") is None:
+            _logger.warning("The configuration is empty: there is nothing to serve yet")
+            return
+        with self._config_lock:
+            models = _validated(config)
+            self._take(models, self._checked_labels(models), {})
 
     def reload(self, config: ModelServerConfig) -> None:
         """Serves these models from now on, and no others.
 
-        Returns when each new one has an available version.
+        Returns when each has had an available version.
 
         Raises:
             ServingError: The configuration is refused, and all stays as it was; or a
-                new model did not load.
+                model did not load.
         """
         with self._config_lock:
             models = _validated(config)
             labels = self._checked_labels(models)
-            aspired = {model.name: aspired_versions(model) for model in models}
-            new = [model for model in models if model.name not in self._aspired]
-            self._config.CopyFrom(config)
-            self._labels, self._aspired = labels, aspired
+            aspired = {model.name: self._finder.find(model) for model in models}
+            self._take(models, labels, aspired)
             self._manager.reconcile(aspired)
-            self._require_available(new)
+            if failed := self.unavailable():
+                raise errors.models_not_available(failed)
 
     def poll(self) -> None:
         """Looks for new versions on disk. An unreadable path changes nothing."""
         with self._config_lock:
-            for model in self._config.model_config_list.config:
-                try:
-                    self._aspired[model.name] = aspired_versions(model)
-                except ServingError as error:
-                    _logger.error("%s", error)
+            for model in self._models:
+                # The finder has logged it.
+                with contextlib.suppress(ServingError):
+                    self._aspired[model.name] = self._finder.find(model)
             self._manager.reconcile(self._aspired)
+            self.unavailable()
+
+    def model_names(self) -> list[str]:
+        """The configured models."""
+        return [model.name for model in self._models]
+
+    def unavailable(self) -> dict[str, tuple[int | None, ServingError]]:
+        """Why models have had no available version yet, with the one that failed."""
+        found: dict[str, tuple[int | None, ServingError]] = {}
+        for name in self.model_names():
+            states = self._manager.states(name)
+            if any(state.servable for state in states.values()):
+                self._served.add(name)
+            if name in self._served:
+                continue
+            failed = [(v, state.error) for v, state in states.items() if state.error]
+            if failed:
+                found[name] = failed[0]
+            elif name in self._finder.problems:
+                found[name] = (None, self._finder.problems[name])
+        return found
 
     @contextlib.contextmanager
     def use(self, model_spec: ModelSpec) -> Iterator[Servable]:
@@ -158,16 +195,14 @@ class ServerCore:
                 labels.setdefault(model.name, {})[label] = version
         return labels
 
-    def _require_available(self, models: list[ModelConfig]) -> None:
-        failed = {}
-        for model in models:
-            states = self._manager.states(model.name)
-            if not any(state.servable for state in states.values()):
-                reasons = [(v, s.error) for v, s in states.items() if s.error]
-                nothing = errors.empty_base_path(model.base_path, model.name)
-                failed[model.name] = reasons[0] if reasons else (None, nothing)
-        if failed:
-            raise errors.models_not_available(failed)
+    def _take(
+        self,
+        models: list[ModelConfig],
+        labels: dict[str, dict[str, int]],
+        aspired: dict[str, dict[int, Path]],
+    ) -> None:
+        self._models, self._labels, self._aspired = models, labels, aspired
+        self._served.intersection_update(self.model_names())
 
 
 def _validated(config: ModelServerConfig) -> list[ModelConfig]:
@@ -181,11 +216,25 @@ def _validated(config: ModelServerConfig) -> list[ModelConfig]:
             raise errors.model_listed_twice(model.name)
         names.add(model.name)
     for model in models:
-        if not Path(model.base_path).is_absolute():
+        try:
+            path = local_path(model.base_path)
+        except ValueError as error:
+            raise errors.foreign_base_path(model.name, str(error)) from error
+        if not path.is_absolute():
             raise errors.relative_base_path(model.name, model.base_path)
     for model in models:
-        if not model.model_platform:
-            raise errors.no_platform(model.name)
-        if model.model_platform != _PLATFORM:
-            raise errors.unsupported_platform(model.name, model.model_platform)
+        _check_platform(model)
     return models
+
+
+def _check_platform(model: ModelConfig) -> None:
+    platform = model.model_platform
+    if model.model_type:
+        if platform:
+            raise errors.two_platforms(model.name)
+        if model.model_type != ModelType.TENSORFLOW:
+            raise errors.unsupported_model_type(model.model_type)
+    elif not platform:
+        raise errors.no_platform(model.name)
+    elif platform != _PLATFORM:
+        raise errors.unsupported_platform(model.name, platform)

@@ -159,6 +159,7 @@ class ServableManager:
         with self._lock:
             state = self._versions[name][version]
             state.state = ModelVersionStatus.LOADING
+        _logger.info("Loading version %s of %s", version, name)
         try:
             servable = self._loader(name, version, state.path)
         except ServingError as error:

@@ -7,11 +7,14 @@ that a wrong flag or file is known before seconds are spent on it.
 import dataclasses
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
+
+from keras_dalle.prediction_service.local_paths import local_path
 
 THREADS = 4 * (os.cpu_count() or 1)
 MAX_PORT = 65535
 BFLOAT16 = "bfloat16"
+SERVE = "serve"
 
 
 def _flag(default: Any, help: str, **bounds: float) -> Any:
@@ -22,8 +25,10 @@ def _flag(default: Any, help: str, **bounds: float) -> Any:
 class ServerOptions:
     """What `keras-dalle serve` takes. Each field's meaning is its help text.
 
+    A path may be given as text; a `file://` URI becomes a path.
+
     Raises:
-        ValueError: Flags contradict each other or a path does not exist.
+        ValueError: Flags contradict each other, or a path is of another file system.
     """
 
     host: str = _flag("127.0.0.1", "The address to listen on; the default is loopback.")
@@ -43,18 +48,22 @@ class ServerOptions:
     model_name: str = _flag("dalle", "The name that clients ask for.")
     model_base_path: Path | None = _flag(None, "The folder of the versions' folders.")
     model_config_file: Path | None = _flag(
-        None, "Several models, version policies, labels: a ModelServerConfig in text."
+        None,
+        "Several models, version policies, labels: a ModelServerConfig in text. With "
+        "it --model_name and --model_base_path are not used.",
     )
     model_config_file_poll_wait_seconds: float = _flag(
-        0, "Read that file anew this often; 0: never.", min=0
+        0, "Read that file anew this often; 0 or less: never."
     )
     file_system_poll_wait_seconds: float = _flag(
         1, "Look for new versions this often; 0: never.", min=0
     )
     max_num_load_retries: int = _flag(
-        5, "Further tries for a new version that does not load.", min=0
+        5, "Further tries for a new version that does not load; 0 or less: none."
     )
-    load_retry_interval_micros: int = _flag(60_000_000, "Between such tries.", min=0)
+    load_retry_interval_micros: int = _flag(
+        60_000_000, "Between such tries; 0 or less: at once."
+    )
     allow_version_labels_for_unavailable_models: bool = _flag(
         False, "Labels may name versions that are not loaded yet."
     )
@@ -62,9 +71,9 @@ class ServerOptions:
         True, "Replay a version's warm-up requests before it answers others."
     )
     num_request_iterations_for_warmup: int = _flag(
-        0, "How often each of them; 0: once.", min=0
+        0, "How often each of them; 0 or less: once."
     )
-    saved_model_tags: str = _flag("serve", "Of the graph to load: tag,tag,…")
+    saved_model_tags: str = _flag(SERVE, "Tags of the graph to load: tag,tag,…")
     enable_signature_method_name_check: bool = _flag(
         False, "Take only signatures that were made for the call."
     )
@@ -72,14 +81,14 @@ class ServerOptions:
         None, "How TensorFlow runs: a ConfigProto in text."
     )
     tensorflow_intra_op_parallelism: int = _flag(
-        0, "Threads for one operation; 0: one a core.", min=0
+        0, "Threads for one operation; 0: one for each core."
     )
     tensorflow_inter_op_parallelism: int = _flag(
-        0, "Operations at once; 0: one a core.", min=0
+        0, "Operations at once; 0: one for each core."
     )
-    tensorflow_session_parallelism: int = _flag(0, "Both of these.", min=0)
+    tensorflow_session_parallelism: int = _flag(0, "Both of these.")
     per_process_gpu_memory_fraction: float = _flag(
-        0.0, "Of a GPU's memory; 0: as needed.", min=0.0, max=1.0
+        0.0, "The part of a GPU's memory to take; 0: as needed.", min=0.0, max=1.0
     )
     mixed_precision: str = _flag("", "bfloat16: where oneDNN can, on a CPU that can.")
     enable_batching: bool = _flag(False, "Run the requests of several callers at once.")
@@ -101,7 +110,9 @@ class ServerOptions:
     rest_api_num_threads: int = _flag(
         THREADS, "Calls that run at once over REST; others wait.", min=1
     )
-    rest_api_timeout_in_ms: int = _flag(30_000, "Of a call over REST.", min=1)
+    rest_api_timeout_in_ms: int = _flag(
+        30_000, "Time for a call over REST; 0 or less: no limit."
+    )
     rest_api_enable_cors_support: bool = _flag(
         False, "Let pages of other sites call the REST API."
     )
@@ -110,6 +121,7 @@ class ServerOptions:
     )
 
     def __post_init__(self) -> None:
+        self._make_paths()
         self._check_combinations()
         self._check_texts()
         self._check_bounds()
@@ -123,27 +135,49 @@ class ServerOptions:
             if name
         ]
 
+    def tags(self) -> list[str]:
+        """`saved_model_tags`, where an empty text stands for the default."""
+        return [tag for tag in self.saved_model_tags.split(",") if tag] or [SERVE]
+
+    def unused(self) -> dict[str, str]:
+        """Flags that change nothing beside the others, each with why."""
+        found = {}
+        if self.model_config_file is not None and self.model_base_path is not None:
+            found["model_base_path"] = "the models are those of --model_config_file"
+        if self.enable_per_model_batching_parameters and not self.enable_batching:
+            found["enable_per_model_batching_parameters"] = "needs --enable_batching"
+        if self.mixed_precision not in ("", BFLOAT16):
+            found["mixed_precision"] = f"there is {BFLOAT16} alone"
+        return found
+
+    def _make_paths(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name in PATHS and value is not None:
+                try:
+                    path = local_path(value)
+                except ValueError as error:
+                    raise ValueError(f"--{field.name}: {error}") from error
+                # The class is frozen for everybody else.
+                object.__setattr__(self, field.name, path)
+
     def _check_combinations(self) -> None:
-        if (self.model_base_path is None) == (self.model_config_file is None):
+        if self.model_base_path is None and self.model_config_file is None:
             raise ValueError(
-                "Give either a model's base path or `--model_config_file`. Received: "
-                f"{self.model_base_path} and {self.model_config_file}"
+                "--model_base_path or --model_config_file must say what to serve. "
+                "Received neither."
             )
-        for name in (
-            "batching_parameters_file",
-            "enable_per_model_batching_parameters",
-        ):
-            if getattr(self, name) and not self.enable_batching:
-                raise ValueError(
-                    f"--{name} is set without --enable_batching. Set both."
-                )
+        if self.batching_parameters_file is not None and not self.enable_batching:
+            raise ValueError(
+                "--batching_parameters_file is set without --enable_batching. Set both."
+            )
         if self.port == self.rest_api_port != 0:
             raise ValueError(
                 "--rest_api_port must be different from --port. Received: "
                 f"{self.port} for both"
             )
         threads = ("session", "intra_op", "inter_op")
-        if all(getattr(self, f"tensorflow_{name}_parallelism") for name in threads):
+        if all(getattr(self, f"tensorflow_{name}_parallelism") > 0 for name in threads):
             raise ValueError(
                 "--tensorflow_session_parallelism stands for both "
                 "--tensorflow_intra_op_parallelism and "
@@ -157,10 +191,6 @@ class ServerOptions:
                     "--grpc_channel_arguments are name=value,… Received: "
                     f"{self.grpc_channel_arguments}"
                 )
-        if self.mixed_precision not in ("", BFLOAT16):
-            raise ValueError(
-                f"--mixed_precision can be {BFLOAT16}. Received: {self.mixed_precision}"
-            )
 
     def _check_bounds(self) -> None:
         for flag in dataclasses.fields(self):
@@ -170,3 +200,8 @@ class ServerOptions:
                 raise ValueError(
                     f"--{flag.name} must be at least {least}. Received: {value}"
                 )
+
+
+PATHS = frozenset(
+    name for name, hint in get_type_hints(ServerOptions).items() if hint == Path | None
+)

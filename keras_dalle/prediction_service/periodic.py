@@ -11,7 +11,8 @@ class Periodic:
     """Calls `function` every `seconds` from now on, in a thread of its own.
 
     Args:
-        function: What to call. An exception is logged, and does not end it.
+        function: What to call. An exception does not end it, and is logged unless it
+            is the one of the call before.
         seconds: Between the end of a call and the start of the next; 0 for never.
         name: The thread's.
     """
@@ -31,8 +32,12 @@ class Periodic:
             self._thread.join()
 
     def _run(self) -> None:
+        said = ""
         while not self._stopping.wait(self._seconds):
             try:
                 self._function()
+                said = ""
             except Exception as error:
-                _logger.error("%s: %s", self._thread.name, error)
+                if str(error) != said:
+                    _logger.error("%s: %s", self._thread.name, error)
+                said = str(error)

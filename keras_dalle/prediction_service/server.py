@@ -1,15 +1,14 @@
 """The embedded server: the stock PredictionService and ModelService, and its REST API.
 
-For laptops, tests and CI. A client cannot tell it from `tensorflow_model_server`, which
-production runs. What it holds is in `manager.py`, what is asked of it in `core.py`, how
-it refuses in `errors.py`, one Predict in `predict.py`.
+For laptops, tests and CI; production runs `tensorflow_model_server`. docs/serving.md
+lists what differs. What it holds is in `manager.py`, what is asked of it in `core.py`,
+how it refuses in `errors.py`, one Predict in `predict.py`.
 """
 
-import functools
+import logging
 import signal
 import threading
 import time
-from collections.abc import Callable
 from concurrent import futures
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
+from keras_dalle.prediction_service import errors
 from keras_dalle.prediction_service.batch_scheduler import BatchScheduler
 from keras_dalle.prediction_service.batching_options import BatchingOptions
 from keras_dalle.prediction_service.batching_session import BatchingSession
@@ -27,7 +27,6 @@ from keras_dalle.prediction_service.config_files import (
     read_version_batching,
 )
 from keras_dalle.prediction_service.core import ServerCore
-from keras_dalle.prediction_service.errors import ServingError
 from keras_dalle.prediction_service.grpc_log import log_in_lines
 from keras_dalle.prediction_service.grpc_services import ModelService, PredictionService
 from keras_dalle.prediction_service.loading import SessionWrapper, VersionLoader
@@ -35,6 +34,7 @@ from keras_dalle.prediction_service.manager import ServableManager
 from keras_dalle.prediction_service.message_parts import BoundedMessages
 from keras_dalle.prediction_service.options import ServerOptions
 from keras_dalle.prediction_service.periodic import Periodic
+from keras_dalle.prediction_service.ports import ReservedPort, check_socket_path
 from keras_dalle.prediction_service.rest_api import RestApi
 from keras_dalle.prediction_service.rest_server import RestServer
 from keras_dalle.prediction_service.running_calls import RunningCalls
@@ -54,70 +54,68 @@ SHUTDOWN_GRACE_S = 30.0
 LAST_GRACE_S = 1.0
 HEALTH_SERVICES = ("", "ModelService", "PredictionService")
 
+_logger = logging.getLogger(__name__)
+
 
 class PredictionServer:
     """Serves models over gRPC and REST.
+
+    Making one checks the flags, their files and the ports; `start` loads the models.
 
     Args:
         base_path: The folder that holds a model's version folders.
         **flags: The fields of `ServerOptions`.
 
+    Attributes:
+        port, rest_api_port: Where it listens. A port of 0 is known after `start`.
+
     Raises:
-        ServingError: A model cannot be found or loaded.
         ValueError: A flag or a configuration file is wrong.
-        OSError: A port is in use.
+        OSError: A port is in use, or a file cannot be read.
     """
 
     def __init__(self, base_path: str | Path | None = None, **flags: Any):
         if base_path is not None:
-            flags["model_base_path"] = Path(base_path)
+            flags["model_base_path"] = base_path
         self._options = options = ServerOptions(**flags)
-        files = read_files(options)
-        self._models = files.models
+        self._files = files = read_files(options)
+        self.port = options.port
+        self.rest_api_port = options.rest_api_port
+        self._credentials = None if files.tls is None else _credentials(files.tls)
+        self._reserved = _reserved_ports(options)
         self._health = health.HealthServicer()
         self._calls = RunningCalls()
         log_in_lines()
-        self._server = grpc.server(
-            futures.ThreadPoolExecutor(options.grpc_max_threads),
-            interceptors=[self._calls, BoundedMessages()],
-            maximum_concurrent_rpcs=options.grpc_max_threads + MAX_WAITING_CALLS,
-            # Of two arguments with one name gRPC takes the first.
-            options=[
-                *options.channel_arguments(),
-                ("grpc.max_send_message_length", MAX_SENT_BYTES),
-                ("grpc.max_receive_message_length", MAX_RECEIVED_BYTES),
-                # With it two servers would share a port, and each get half the calls.
-                ("grpc.so_reuseport", 0),
-            ],
-        )
-        # The ports first: a busy one is known before a model is loaded.
-        self.port = _bind(self._server, options, files.tls)
+        self._server = _grpc_server(options, self._calls)
+        self._rest: RestServer | None = None
         self._scheduler: BatchScheduler | None = None
         self._manager = ServableManager(
             self._loader(files.batching),
-            options.max_num_load_retries,
+            max(options.max_num_load_retries, 0),
             options.load_retry_interval_micros / 1e6,
         )
         self._core = ServerCore(
             self._manager, options.allow_version_labels_for_unavailable_models
         )
-        self._rest = self._rest_server(files.metrics_path)
-        self.rest_api_port = None if self._rest is None else self._rest.port
         self._periodic: list[Periodic] = []
+        self._stopping = threading.Event()
         self._add_services()
-        try:
-            self._core.reload(self._models)
-        except ServingError:
-            self.stop(grace=0)
-            raise
 
     def start(self) -> None:
-        """Begins to answer, and to look for new versions, in threads of its own."""
-        self._server.start()
-        if self._rest is not None:
-            self._rest.start()
-        for service in HEALTH_SERVICES:
-            self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        """Loads the models, opens the ports, and looks for new versions from then on.
+
+        Returns when calls are answered. A model that has no version yet is waited for.
+
+        Raises:
+            ServingError: A model did not load, or `stop` was called meanwhile.
+            OSError: Somebody took a port in the moment before it was opened.
+        """
+        try:
+            self._load()
+            self._open()
+        except BaseException:
+            self.stop(grace=0)
+            raise
         self._periodic = [
             Periodic(
                 self._core.poll,
@@ -125,7 +123,7 @@ class PredictionServer:
                 "Looking for new versions",
             ),
             Periodic(
-                self._reload_changed_config,
+                self._reload_config_file,
                 self._options.model_config_file_poll_wait_seconds,
                 "Reading the configuration anew",
             ),
@@ -137,6 +135,9 @@ class PredictionServer:
         Args:
             grace: Seconds after which running calls are cancelled.
         """
+        self._stopping.set()
+        for port in self._reserved:
+            port.release()
         self._health.enter_graceful_shutdown()
         self._calls.refuse()
         end = time.monotonic() + grace
@@ -153,33 +154,66 @@ class PredictionServer:
     def versions(self) -> dict[str, list[int]]:
         """The available versions of each configured model, latest first."""
         return {
-            model.name: [
+            name: [
                 version
-                for version in self._manager.states(model.name)
-                if self._manager.is_available(model.name, version)
+                for version in self._manager.states(name)
+                if self._manager.is_available(name, version)
             ]
-            for model in self._models.model_config_list.config
+            for name in self._core.model_names()
         }
 
     def needed_flags(self) -> list[str]:
         """What the stock server must be given to run these versions: `--name=value`."""
         flags = {
             flag: None
-            for model in self._models.model_config_list.config
-            for state in self._manager.states(model.name).values()
+            for name in self._core.model_names()
+            for state in self._manager.states(name).values()
             if state.servable is not None
             for flag in needed_server_flags(state.path)
         }
         return list(flags)
 
+    def _load(self) -> None:
+        """Returns when each model has a version that has run its warm-up requests."""
+        seconds = self._options.file_system_poll_wait_seconds
+        self._core.configure(self._files.models)
+        self._core.poll()
+        waits = False
+        while missing := self._core.unavailable():
+            failed = any(version is not None for version, _ in missing.values())
+            # Without polls nobody would find a version that comes later.
+            if failed or seconds == 0:
+                raise errors.models_not_available(missing)
+            if not waits:
+                _logger.warning("Waiting for a version of %s", ", ".join(missing))
+                waits = True
+            if self._stopping.wait(seconds):
+                break
+            self._core.poll()
+        if self._stopping.is_set():
+            raise errors.start_was_stopped()
+
+    def _open(self) -> None:
+        """Listens on the ports, and answers."""
+        for port in self._reserved:
+            port.release()
+        self.port = _bind(self._server, self._options, self._credentials)
+        for service in HEALTH_SERVICES:
+            self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        self._server.start()
+        if self._options.rest_api_port is not None:
+            self._rest = self._rest_server(self._options.rest_api_port)
+            self.rest_api_port = self._rest.port
+            self._rest.start()
+
     def _loader(self, batching: BatchingOptions | None) -> VersionLoader:
         options = self._options
-        warmups = options.num_request_iterations_for_warmup or 1
+        warmups = max(options.num_request_iterations_for_warmup, 1)
         return VersionLoader(
             self._wrapper(batching),
             warmups if options.enable_model_warmup else 0,
             session_config(options),
-            options.saved_model_tags.split(","),
+            options.tags(),
             options.enable_signature_method_name_check,
         )
 
@@ -201,19 +235,15 @@ class PredictionServer:
 
         return wrap
 
-    def _rest_server(self, metrics_path: str | None) -> RestServer | None:
+    def _rest_server(self, port: int) -> RestServer:
         options = self._options
-        if options.rest_api_port is None:
-            return None
         api = RestApi(
             self._core,
-            options.rest_api_timeout_in_ms,
-            metrics_path,
+            max(options.rest_api_timeout_in_ms, 0),
+            self._files.metrics_path,
             options.rest_api_enable_cors_support,
         )
-        return RestServer(
-            api, options.host, options.rest_api_port, options.rest_api_num_threads
-        )
+        return RestServer(api, options.host, port, options.rest_api_num_threads)
 
     def _add_services(self) -> None:
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
@@ -228,11 +258,11 @@ class PredictionServer:
         if self._options.enable_grpc_healthcheck_service:
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
-    def _reload_changed_config(self) -> None:
+    def _reload_config_file(self) -> None:
+        """Serves what the file says, also where a call has changed that since."""
         models = read_models(self._options)
-        if models != self._models:
+        if models.WhichOneof("config") is not None:
             self._core.reload(models)
-            self._models = models
 
 
 def stop_signal() -> threading.Event:
@@ -243,32 +273,87 @@ def stop_signal() -> threading.Event:
     return signalled
 
 
-def _bind(server: grpc.Server, options: ServerOptions, tls: Any | None) -> int:
+def _grpc_server(options: ServerOptions, calls: RunningCalls) -> grpc.Server:
+    return grpc.server(
+        futures.ThreadPoolExecutor(options.grpc_max_threads),
+        interceptors=[calls, BoundedMessages()],
+        maximum_concurrent_rpcs=options.grpc_max_threads + MAX_WAITING_CALLS,
+        # Of two arguments with one name gRPC takes the first.
+        options=[
+            *options.channel_arguments(),
+            ("grpc.max_send_message_length", MAX_SENT_BYTES),
+            ("grpc.max_receive_message_length", MAX_RECEIVED_BYTES),
+            # With it two servers would share a port, and each get half the calls.
+            ("grpc.so_reuseport", 0),
+        ],
+    )
+
+
+def _reserved_ports(options: ServerOptions) -> list[ReservedPort]:
+    """The ports, kept: a busy one is known before a model is loaded."""
+    if options.grpc_socket_path is not None:
+        check_socket_path(options.grpc_socket_path)
+    reserved = [ReservedPort(options.host, options.port, "port")]
+    if options.rest_api_port is not None:
+        try:
+            rest = ReservedPort(options.host, options.rest_api_port, "rest_api_port")
+        except OSError:
+            reserved[0].release()
+            raise
+        reserved.append(rest)
+    return reserved
+
+
+def _bind(
+    server: grpc.Server,
+    options: ServerOptions,
+    credentials: grpc.ServerCredentials | None,
+) -> int:
+    """Listens for gRPC, which answers when the server starts. Returns the port."""
     host = f"[{options.host}]" if ":" in options.host else options.host
-    address = f"{host}:{options.port}"
-    add_port: Callable[[str], int] = server.add_insecure_port
-    if tls is not None:
-        add_port = functools.partial(
-            server.add_secure_port, server_credentials=_credentials(tls)
-        )
-    try:
-        port = add_port(address)
-        if options.grpc_socket_path is not None:
-            address = f"unix:{options.grpc_socket_path}"
-            add_port(address)
-        return port
-    except RuntimeError as error:
-        certificate = ", or key and certificate do not fit" if tls is not None else ""
-        raise OSError(
-            f"Cannot listen on {address}: the port is in use or not permitted"
-            f"{certificate}. Choose another with --port, or --port 0 for any free one."
-        ) from error
+    addresses = [f"{host}:{options.port}"]
+    if options.grpc_socket_path is not None:
+        addresses.append(f"unix:{options.grpc_socket_path}")
+    ports = []
+    for address in addresses:
+        try:
+            ports.append(_add_port(server, address, credentials))
+        except RuntimeError as error:
+            raise OSError(
+                f"Cannot listen on {address}: it is in use or not permitted. Choose "
+                "another with --port, or --port 0 for any free one."
+            ) from error
+    return ports[0]
+
+
+def _add_port(
+    server: grpc.Server, address: str, credentials: grpc.ServerCredentials | None
+) -> int:
+    if credentials is None:
+        return server.add_insecure_port(address)
+    return server.add_secure_port(address, credentials)
 
 
 def _credentials(tls: Any) -> grpc.ServerCredentials:
-    """Those of an SSLConfig: TLS, or mutual TLS where clients are verified."""
-    return grpc.ssl_server_credentials(
+    """Those of an SSLConfig: TLS, or mutual TLS where clients are verified.
+
+    Raises:
+        ValueError: Key and certificate do not fit.
+    """
+    credentials = grpc.ssl_server_credentials(
         [(tls.server_key.encode(), tls.server_cert.encode())],
         tls.custom_ca.encode() or None,
         require_client_auth=tls.client_verify,
     )
+    # gRPC looks at them when it opens a port, which is after long loading.
+    trial = grpc.server(futures.ThreadPoolExecutor(1))
+    try:
+        trial.add_secure_port("127.0.0.1:0", credentials)
+    except RuntimeError as error:
+        raise ValueError(
+            "The key and the certificate of --ssl_config_file do not fit, or one is "
+            "no PEM text. Give the certificate's own key."
+        ) from error
+    finally:
+        trial.stop(0)
+    return credentials

@@ -26,7 +26,7 @@ def session_config(options: ServerOptions) -> ConfigProto:
     )
     intra = options.tensorflow_intra_op_parallelism
     inter = options.tensorflow_inter_op_parallelism
-    if not intra and not inter:
+    if intra <= 0 and inter <= 0:
         intra = inter = options.tensorflow_session_parallelism
     config.intra_op_parallelism_threads = intra
     config.inter_op_parallelism_threads = inter

@@ -1,75 +1,69 @@
-"""Flags of the stock server that the embedded one cannot follow.
+"""Flags of the stock server that change nothing in the embedded one.
 
-Each is taken at the value that says what the embedded server does anyway, so that one
-command line fits both, and refused at any other. Free of TensorFlow.
+They are taken at any value, so that one command line fits both servers. The two that
+would be a promise are refused, unless their value asks for nothing. Free of TensorFlow.
 """
 
 import dataclasses
 
-TRUE, FALSE = "true", "false"
-
 
 @dataclasses.dataclass(frozen=True)
 class StockOnlyFlag:
-    """A flag without a choice.
+    """A flag without effect.
 
     Args:
-        taken: Its only value; None for a flag that is refused whatever its value.
-        instead: What the embedded server does.
+        reason: Why it has none.
+        is_switch: Whether it may be given alone, for true.
+        only: The one value that is taken; None: any.
     """
 
-    taken: str | None
-    instead: str
+    reason: str
+    is_switch: bool = False
+    only: str | None = None
 
 
-_SAVED_MODELS = "It serves SavedModels, and nothing of TensorFlow Lite."
-_XLA = "It compiles what a model marks for XLA, as if the flag were true."
+_NO_LITE = "there is no TensorFlow Lite"
+_XLA = "what a model marks for XLA is compiled"
 STOCK_ONLY_FLAGS = {
-    "num_load_threads": StockOnlyFlag(
-        "0", "It loads one version at a time, beside the calls that run."
-    ),
+    "num_load_threads": StockOnlyFlag("versions are loaded one at a time"),
     "num_unload_threads": StockOnlyFlag(
-        "0", "It unloads a version where its last call ends."
+        "a version is unloaded where its last call ends"
     ),
     "flush_filesystem_caches": StockOnlyFlag(
-        FALSE, "It leaves the file system's caches alone."
-    ),
-    "use_alts_credentials": StockOnlyFlag(
-        FALSE, "It has TLS, with or without client certificates: --ssl_config_file."
-    ),
-    "platform_config_file": StockOnlyFlag(
-        None, "It serves TensorFlow models; each setting has a flag of its own."
+        "the file system's caches are left alone", is_switch=True
     ),
     "remove_unused_fields_from_bundle_metagraph": StockOnlyFlag(
-        TRUE, "Of a loaded graph's description it keeps the signatures alone."
+        "only the signatures of a loaded graph's description are kept", is_switch=True
     ),
-    "prefer_tflite_model": StockOnlyFlag(FALSE, _SAVED_MODELS),
-    "num_tflite_pools": StockOnlyFlag(None, _SAVED_MODELS),
-    "num_tflite_interpreters_per_pool": StockOnlyFlag(None, _SAVED_MODELS),
-    "xla_cpu_compilation_enabled": StockOnlyFlag(TRUE, _XLA),
-    "xla_gpu_compilation_enabled": StockOnlyFlag(TRUE, _XLA),
-    "enable_profiler": StockOnlyFlag(
-        FALSE, "It has no profiler service; benchmarks/ measure it from outside."
-    ),
+    "prefer_tflite_model": StockOnlyFlag(_NO_LITE, is_switch=True),
+    "num_tflite_pools": StockOnlyFlag(_NO_LITE),
+    "num_tflite_interpreters_per_pool": StockOnlyFlag(_NO_LITE),
+    "xla_cpu_compilation_enabled": StockOnlyFlag(_XLA, is_switch=True),
+    "xla_gpu_compilation_enabled": StockOnlyFlag(_XLA, is_switch=True),
+    "enable_profiler": StockOnlyFlag("there is no profiler service", is_switch=True),
     "thread_pool_factory_config_file": StockOnlyFlag(
-        None,
-        "Its threads are TensorFlow's own: --tensorflow_intra_op_parallelism and "
-        "--tensorflow_inter_op_parallelism.",
+        "the threads are TensorFlow's own, see --tensorflow_intra_op_parallelism"
     ),
-    "skip_initialize_tpu": StockOnlyFlag(TRUE, "It runs on CPUs and GPUs alone."),
+    "skip_initialize_tpu": StockOnlyFlag(
+        "there are CPUs and GPUs alone", is_switch=True
+    ),
+    "use_alts_credentials": StockOnlyFlag(
+        "calls are secured by TLS alone, see --ssl_config_file",
+        is_switch=True,
+        only="false",
+    ),
+    "platform_config_file": StockOnlyFlag(
+        "each setting of a platform has a flag of its own", only=""
+    ),
 }
 
 
 def refusal(name: str, value: str) -> str | None:
     """Why a flag of the table is not taken with this value; None where it is."""
     flag = STOCK_ONLY_FLAGS[name]
-    if flag.taken is not None and value.lower() == flag.taken:
+    if flag.only in (None, value):
         return None
-    given = f"--{name}={value}"
-    remedy = (
-        "Leave it out" if flag.taken is None else f"Leave it out or give {flag.taken}"
-    )
     return (
-        f"{given} is for the stock server. The embedded one does otherwise: "
-        f"{flag.instead} {remedy}, or run tensorflow_model_server."
+        f"--{name}={value} is for the stock server alone, since here {flag.reason}. "
+        "Leave it out, or run tensorflow_model_server."
     )

@@ -6,42 +6,92 @@ from pathlib import Path
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfig
 
 from keras_dalle.prediction_service import errors
+from keras_dalle.prediction_service.errors import ServingError
+from keras_dalle.prediction_service.local_paths import local_path
 from keras_dalle.saved_model.versions import list_versions
 
 _logger = logging.getLogger(__name__)
 
 
-def aspired_versions(model: ModelConfig) -> dict[int, Path]:
-    """The folders of the wanted versions by number, which may be none.
+class VersionFinder:
+    """Finds the wanted versions, and logs what is amiss once, until it changes.
 
-    Args:
-        model: Its base path, and its policy: the latest version or versions (the
-            default), all of them, or specific ones.
-
-    Raises:
-        ServingError: There is no such base path.
+    Attributes:
+        problems: Why a model, by its name, has no version.
     """
+
+    def __init__(self) -> None:
+        self.problems: dict[str, ServingError] = {}
+        self._said: dict[str, str] = {}
+
+    def find(self, model: ModelConfig) -> dict[int, Path]:
+        """The folders of the wanted versions by number, which may be none.
+
+        Args:
+            model: Its base path, and its policy: the latest version or versions (the
+                default), all of them, or specific ones.
+
+        Raises:
+            ServingError: There is no such base path.
+        """
+        try:
+            found = _list_versions(model)
+        except ServingError as error:
+            self._note(model.name, error)
+            raise
+        versions = _wanted(model, found)
+        self._note(
+            model.name,
+            None if versions else errors.empty_base_path(model.base_path, model.name),
+            _missing(model, found),
+        )
+        return versions
+
+    def _note(self, name: str, problem: ServingError | None, remark: str = "") -> None:
+        self.problems.pop(name, None)
+        if problem is not None:
+            self.problems[name] = problem
+            remark = remark or problem.message
+        if remark and remark != self._said.get(name):
+            _logger.warning("%s", remark)
+        self._said[name] = remark
+
+
+def _list_versions(model: ModelConfig) -> dict[int, Path]:
     try:
-        versions = list_versions(model.base_path)
+        return list_versions(local_path(model.base_path))
+    except FileNotFoundError as error:
+        reason = f"NOT_FOUND: {model.base_path} not found"
+        raise errors.missing_base_path(model.base_path, model.name, reason) from error
     except OSError as error:
         raise errors.missing_base_path(
             model.base_path, model.name, str(error)
         ) from error
+
+
+def _wanted(model: ModelConfig, found: dict[int, Path]) -> dict[int, Path]:
     policy = model.model_version_policy
     match policy.WhichOneof("policy_choice"):
         case "all":
-            return versions
+            return found
         case "specific":
-            wanted = set(policy.specific.versions)
-            if missing := wanted - set(versions):
-                _logger.warning(
-                    "Versions %s of model %s are wanted and not in %s",
-                    sorted(missing),
-                    model.name,
-                    model.base_path,
-                )
-            return {v: path for v, path in versions.items() if v in wanted}
+            return {v: path for v, path in found.items() if v in _specific(model)}
         case _:
             count = max(policy.latest.num_versions, 1)
-            latest = sorted(versions, reverse=True)[:count]
-            return {version: versions[version] for version in latest}
+            latest = sorted(found, reverse=True)[:count]
+            return {version: found[version] for version in latest}
+
+
+def _specific(model: ModelConfig) -> set[int]:
+    return set(model.model_version_policy.specific.versions)
+
+
+def _missing(model: ModelConfig, found: dict[int, Path]) -> str:
+    """Which of the specific versions are not there."""
+    missing = sorted(_specific(model) - set(found))
+    if not missing:
+        return ""
+    return (
+        f"Versions {missing} of model {model.name} are wanted and not in "
+        f"{model.base_path}"
+    )

@@ -1,11 +1,13 @@
 """Flags that only the stock server follows, on the command line of `serve`."""
 
+import socket
+
 import click
 import pytest
 from typer.testing import CliRunner
 
 from keras_dalle.cli import app
-from keras_dalle.prediction_service.options import ServerOptions
+from keras_dalle.prediction_service.options import PATHS, ServerOptions
 from keras_dalle.prediction_service.stock_only_flags import STOCK_ONLY_FLAGS
 
 # Those that tensorflow_model_server 2.20 declares in main.cc.
@@ -61,6 +63,14 @@ STOCK_FLAGS = {
 }
 
 
+@pytest.fixture
+def busy():
+    """Flags of a server that ends before it loads TensorFlow's models."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield [f"--port={taken.getsockname()[1]}", "--rest_api_port=0"]
+
+
 def message(*arguments):
     result = CliRunner().invoke(app, ["serve", *map(str, arguments)])
     assert result.exit_code != 0
@@ -72,25 +82,98 @@ def test_every_flag_is_known():
     assert (own - {"host"}) | set(STOCK_ONLY_FLAGS) == STOCK_FLAGS
 
 
-@pytest.mark.parametrize("name", STOCK_ONLY_FLAGS)
-def test_what_is_not_followed_is_refused_with_what_is_done_instead(tmp_path, name):
-    text = message(tmp_path, f"--{name}=9")
-    assert f"--{name}=9 is for the stock server" in text
-    assert STOCK_ONLY_FLAGS[name].instead in text
+def test_what_changes_nothing_is_taken_at_any_value_and_said_in_one_line(
+    tmp_path, busy
+):
+    taken = {n: flag for n, flag in STOCK_ONLY_FLAGS.items() if flag.only is None}
+    flags = [f"--{name}=any{number}" for number, name in enumerate(taken)]
+    text = message(tmp_path, *flags, *busy)
+    reasons = [f"{f} ({t.reason})" for f, t in zip(flags, taken.values(), strict=True)]
+    assert text.startswith(f"Without effect here: {', '.join(reasons)}. Error: ")
+    assert "Cannot listen on" in text
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, flag in STOCK_ONLY_FLAGS.items() if flag.taken]
+    "arguments", [["--num_load_threads", "7"], ["--enable_profiler"]]
 )
-def test_what_is_done_anyway_is_taken(tmp_path, name):
-    taken = STOCK_ONLY_FLAGS[name].taken
-    assert "No versions of servable" in message(
-        tmp_path, f"--{name}={taken}", "--port=0", "--rest_api_port=0"
-    )
+def test_values_of_their_own_and_switches_alone(tmp_path, busy, arguments):
+    text = message(*arguments, tmp_path, *busy)
+    assert f"{arguments[0]}={'7' if arguments[1:] else 'true'} (" in text
+    assert "Cannot listen on" in text
 
 
-def test_a_flag_given_alone_is_true(tmp_path):
-    assert "--enable_profiler=true is for" in message(tmp_path, "--enable_profiler")
+@pytest.mark.parametrize(
+    "flag", ["--use_alts_credentials", "--platform_config_file=/platforms.config"]
+)
+def test_what_would_be_a_promise_is_refused(tmp_path, flag):
+    text = message(tmp_path, flag)
+    assert f"{flag} is for" in text or f"{flag}=true is for" in text
+    assert "run tensorflow_model_server" in text
+
+
+@pytest.mark.parametrize(
+    "flag", ["--use_alts_credentials=false", "--platform_config_file="]
+)
+def test_what_asks_for_nothing_is_taken(tmp_path, busy, flag):
+    assert "Cannot listen on" in message(tmp_path, flag, *busy)
+
+
+@pytest.mark.parametrize("value", ["1", "0", "True", "yes", ""])
+def test_switches_have_the_stock_parsers_spellings(tmp_path, value):
+    text = message(tmp_path, f"--enable_batching={value}")
+    assert "a switch is given alone, as =true or as =false" in text
+    assert f"Received: '{value}'" in text
+
+
+@pytest.mark.parametrize(
+    "flags, on",
+    [
+        ([], False),
+        (["--enable_batching"], True),
+        (["--enable_batching=true"], True),
+        (["--enable_batching=true", "--enable_batching=false"], False),
+    ],
+)
+def test_what_a_switch_says(tmp_path, busy, flags, on):
+    """By a parameters file, which without batching is an error."""
+    file = tmp_path / "batching.config"
+    file.write_text("")
+    text = message(tmp_path, f"--batching_parameters_file={file}", *flags, *busy)
+    assert ("Cannot listen on" in text) == on
+    assert ("is set without --enable_batching" in text) == (not on)
+
+
+@pytest.mark.parametrize(
+    "flag", sorted({f"--{name}" for name in PATHS} - {"--model_base_path"})
+)
+def test_an_empty_path_is_none(tmp_path, busy, flag):
+    assert "Cannot listen on" in message(tmp_path, f"{flag}=x", f"{flag}=", *busy)
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--load_retry_interval_micros=-1",
+        "--max_num_load_retries=-1",
+        "--rest_api_timeout_in_ms=0",
+        "--rest_api_timeout_in_ms=-1",
+        "--num_request_iterations_for_warmup=-1",
+        "--tensorflow_inter_op_parallelism=-1",
+        "--model_config_file_poll_wait_seconds=-1",
+        "--saved_model_tags=",
+        "--mixed_precision=float16",
+        "--enable_per_model_batching_parameters",
+    ],
+)
+def test_values_that_the_stock_server_takes(tmp_path, busy, flag):
+    assert "Cannot listen on" in message(tmp_path, flag, *busy)
+
+
+@pytest.mark.parametrize("uri", ["gs://bucket/dalle", "hdfs://host:9000/m"])
+def test_a_base_path_elsewhere_is_refused_by_name(uri):
+    for arguments in ([uri], [f"--model_base_path={uri}"]):
+        text = message(*arguments)
+        assert f"Received: '{uri}'. Copy the files to a local folder" in text
 
 
 def test_version():
@@ -103,9 +186,8 @@ def test_version():
 @pytest.mark.parametrize(
     "flags, text",
     [
-        (["--mixed_precision=float16"], "can be bfloat16. Received: float16"),
         (["--grpc_channel_arguments=a"], "are name=value,… Received: a"),
-        (["--enable_per_model_batching_parameters"], "without --enable_batching"),
+        (["--model_base_path=x"], "Give either DIRECTORY or --model_base_path"),
         (
             [
                 f"--tensorflow_{name}_parallelism=2"

@@ -17,6 +17,8 @@ from keras_dalle.prediction_service.loading import VersionLoader
 from keras_dalle.prediction_service.manager import ServableManager
 from tests.serving_contract.models import HalfPlus, save
 
+GRAPH, DATA = "saved_model.pb", "variables.data-00000-of-00001"
+
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
@@ -41,6 +43,11 @@ def manager():
 @pytest.fixture
 def core(manager):
     return ServerCore(manager)
+
+
+def cut(file):
+    """Half of a file, as a copy that was interrupted leaves it."""
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
 def config(*models):
@@ -129,16 +136,31 @@ def test_a_version_that_comes_back_is_loaded_again(core, folder, saved):
 
 
 @pytest.mark.parametrize(
-    "damage",
+    "damage, code",
     [
-        lambda path: (path / "saved_model.pb").write_bytes(b"\x00truncated"),
-        lambda path: (path / "saved_model.pb").unlink(),
-        lambda path: shutil.rmtree(path / "variables"),
-        lambda path: (path / "variables" / "variables.index").write_bytes(b"x" * 99),
+        (lambda path: (path / GRAPH).write_bytes(b"\x00truncated"), "DATA_LOSS"),
+        (lambda path: cut(path / GRAPH), "DATA_LOSS"),
+        (lambda path: (path / GRAPH).rename(path / "saved_model.pbtxt"), "DATA_LOSS"),
+        (lambda path: (path / GRAPH).unlink(), "NOT_FOUND"),
+        (lambda path: (path / GRAPH).write_bytes(b""), "NOT_FOUND"),
+        (lambda path: shutil.rmtree(path / "variables"), "UNAVAILABLE"),
+        (lambda path: cut(path / "variables/variables.index"), "DATA_LOSS"),
+        (lambda path: (path / "variables" / DATA).unlink(), "NOT_FOUND"),
     ],
-    ids=["graph", "no graph", "no variables", "index"],
+    ids=[
+        "graph",
+        "cut graph",
+        "no text",
+        "no graph",
+        "empty graph",
+        "no variables",
+        "index",
+        "no data",
+    ],
 )
-def test_a_damaged_version_leaves_the_old_one_serving(core, folder, saved, damage):
+def test_a_damaged_version_leaves_the_old_one_serving(
+    core, folder, saved, damage, code
+):
     core.reload(config(model(folder)))
     shutil.copytree(saved, folder / "4")
     damage(folder / "4")
@@ -148,7 +170,8 @@ def test_a_damaged_version_leaves_the_old_one_serving(core, folder, saved, damag
     request = get_model_status_pb2.GetModelStatusRequest()
     request.model_spec.name = "m"
     failed = core.status(request).model_version_status[0].status
-    assert failed.error_code != 0 and failed.error_message
+    assert failed.error_code == grpc.StatusCode[code].value[0]
+    assert failed.error_message
     # Its replacement is another version.
     shutil.copytree(saved, folder / "5")
     core.poll()
@@ -262,10 +285,75 @@ def test_platforms(core, folder):
         core.reload(ModelServerConfig())
 
 
-def test_a_new_model_that_does_not_load_is_named(core, folder):
-    (folder / "3" / "saved_model.pb").unlink()
-    with pytest.raises(ServingError) as error:
-        core.reload(config(model(folder)))
-    assert error.value.code == grpc.StatusCode.UNKNOWN
+def test_a_new_model_that_does_not_load_is_named(core, folder, saved):
+    """At each reload, until it has been there."""
+    (folder / "3" / GRAPH).unlink()
     start = "1 model(s) did not become available: {{{name: m version: 3} due to error: "
-    assert error.value.message.startswith(start)
+    for _ in range(2):
+        with pytest.raises(ServingError) as error:
+            core.reload(config(model(folder)))
+        assert error.value.code == grpc.StatusCode.UNKNOWN
+        assert error.value.message.startswith(f"{start}NOT_FOUND: Could not find Saved")
+        assert error.value.message.endswith("it.}, }")
+    shutil.copytree(saved, folder / "4")
+    core.poll()
+    core.reload(config(model(folder)))
+    # It may go again, as in the stock server.
+    for version in (1, 2, 3, 4):
+        shutil.rmtree(folder / str(version))
+    core.reload(config(model(folder)))
+    assert states(core)[4] == "END"
+
+
+def test_a_reload_of_a_model_without_a_version(core, folder, saved):
+    (folder.parent / "n").mkdir()
+    both = config(model(folder), model(folder.parent / "n", name="n"))
+    for _ in range(2):
+        with pytest.raises(ServingError, match="{name: n version: } .*No versions of"):
+            core.reload(both)
+    assert served_version(core) == 3
+    shutil.copytree(saved, folder.parent / "n" / "1")
+    core.poll()
+    assert states(core, "n") == {1: "AVAILABLE"}
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({"model_type": 1}, "Illegal setting both ModelServerConfig::model_type"),
+        ({"model_type": 2, "model_platform": ""}, "model_type choice 2 not supported"),
+        ({"base_path": "gs://b/m"}, "Base path of model m: .* no gs://"),
+    ],
+    ids=["both", "type", "elsewhere"],
+)
+def test_refused_fields(core, folder, fields, message):
+    wrong = config(model(folder))
+    for name, value in fields.items():
+        setattr(wrong.model_config_list.config[0], name, value)
+    with pytest.raises(ServingError, match=message) as error:
+        core.reload(wrong)
+    assert error.value.code == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_the_type_of_old_configurations_is_a_platform(core, folder):
+    old = config(model(f"file://{folder}"))
+    old.model_config_list.config[0].ClearField("model_platform")
+    old.model_config_list.config[0].model_type = 1
+    core.reload(old)
+    assert served_version(core) == 3
+
+
+def test_what_is_amiss_is_said_once(core, folder, caplog):
+    policy = "model_version_policy { specific { versions: 2 versions: 8 } }"
+    core.reload(config(model(folder, policy)))
+    for _ in range(3):
+        core.poll()
+    assert caplog.text.count("Versions [8] of model m are wanted and not in") == 1
+    folder.rename(folder.with_name("elsewhere"))
+    for _ in range(3):
+        core.poll()
+    assert caplog.text.count("Could not find base path") == 1
+    folder.with_name("elsewhere").rename(folder)
+    core.poll()
+    assert caplog.text.count("Versions [8] of model m") == 2
+    assert served_version(core) == 2

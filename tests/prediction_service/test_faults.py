@@ -11,6 +11,8 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.protobuf import text_format
+from tensorflow_serving.apis import model_management_pb2
 
 from keras_dalle.prediction_service import metrics
 from keras_dalle.prediction_service.server import PredictionServer
@@ -187,12 +189,17 @@ def test_a_configuration_file_that_changes(in_process, models, tmp_path, caplog)
     wait_for(lambda: "Invalid protobuf file" in caplog.text)
     assert server.y_of([2.0]) == [3.0]
     file.write_text(config_text(models, "half_plus_three"))
-    wait_for(lambda: "half_plus_three" in server.embedded.versions())
+    wait_for(lambda: server.embedded.versions().get("half_plus_three"))
     assert server.y_of([2.0], "half_plus_three") == [4.0]
     code, _ = refusal(
         server.prediction.Predict, predict_request("half_plus_two", x=[2.0])
     )
     assert code == "NOT_FOUND"
+    # What a call changes lasts until the file is read again.
+    request = model_management_pb2.ReloadConfigRequest()
+    text_format.Parse(config_text(models, "echo"), request.config)
+    server.model.HandleReloadConfigRequest(request)
+    wait_for(lambda: server.embedded.versions().get("half_plus_three"))
 
 
 def test_a_version_that_does_not_load_is_tried_again(in_process, tmp_path):

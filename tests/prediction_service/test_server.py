@@ -283,18 +283,24 @@ def test_busy_port(server, base_path):
         PredictionServer(base_path, port=server.port, rest_api_port=None)
 
 
-def test_missing_base_path(tmp_path):
-    with pytest.raises(ServingError, match="Could not find base path .*nowhere for"):
-        PredictionServer(tmp_path / "nowhere", port=0, rest_api_port=None)
-
-
-def test_base_path_without_versions(tmp_path):
-    with pytest.raises(ServingError, match="No versions of servable dalle found"):
-        PredictionServer(tmp_path, port=0, rest_api_port=None)
+@pytest.mark.parametrize(
+    "folder, message",
+    [
+        ("nowhere", "Could not find base path .*nowhere for"),
+        ("", "No versions of servable dalle found"),
+    ],
+    ids=["missing", "empty"],
+)
+def test_without_polls_a_version_is_not_waited_for(tmp_path, folder, message):
+    flags = {"port": 0, "rest_api_port": None, "file_system_poll_wait_seconds": 0}
+    with pytest.raises(ServingError, match=message):
+        PredictionServer(tmp_path / folder, **flags).start()
 
 
 def test_damaged_model(tmp_path):
     path = export_toy(tmp_path)
     (path / "saved_model.pb").write_bytes(b"\x00truncated")
-    with pytest.raises(ServingError):
-        PredictionServer(tmp_path, port=0, rest_api_port=None)
+    with pytest.raises(
+        ServingError, match="DATA_LOSS: Can't parse .*saved_model.pb as"
+    ):
+        PredictionServer(tmp_path, port=0, rest_api_port=None).start()

@@ -114,5 +114,5 @@ def test_what_is_missing_is_named(tmp_path, fields, missing):
 
 def test_a_key_of_another_certificate(base_path, tmp_path):
     file = ssl_config(tmp_path, server_key="client.key", server_cert="server.pem")
-    with pytest.raises(OSError, match="or key and certificate do not fit"):
+    with pytest.raises(ValueError, match="ssl_config_file do not fit"):
         PredictionServer(base_path, port=0, rest_api_port=None, ssl_config_file=file)

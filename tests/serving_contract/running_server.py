@@ -129,21 +129,29 @@ def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE_S) -> None
 
 
 @contextlib.contextmanager
-def embedded_server(*flags: str, folder: Path | None = None) -> Iterator[RunningServer]:
-    """`keras-dalle serve` with these flags, on any free ports unless they say."""
-    ports = ("--port=0", "--rest_api_port=0")
-    command = [sys.executable, "-m", "keras_dalle.cli", "serve", *ports, *flags]
+def starting_server(*flags: str) -> Iterator[tuple[subprocess.Popen, Path]]:
+    """The process of `keras-dalle serve` with these flags, and its log's file."""
+    command = [sys.executable, "-m", "keras_dalle.cli", "serve", *flags]
     with (
-        tempfile.TemporaryFile("w+") as log,
+        tempfile.NamedTemporaryFile("w") as log,
         subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=log, text=True
         ) as process,
     ):
+        try:
+            yield process, Path(log.name)
+        finally:
+            process.kill()
+
+
+@contextlib.contextmanager
+def embedded_server(*flags: str, folder: Path | None = None) -> Iterator[RunningServer]:
+    """`keras-dalle serve` with these flags, on any free ports unless they say."""
+    with starting_server("--port=0", "--rest_api_port=0", *flags) as (process, log):
         line = process.stdout.readline()
         match = re.search(r"REST on (\S+), gRPC on (\S+)", line)
         if match is None:
-            log.seek(0)
-            raise AssertionError(f"It did not start: {line}{log.read()}")
+            raise AssertionError(f"It did not start: {line}{log.read_text()}")
         server = RunningServer(match[2], match[1], folder, process)
         try:
             yield server
