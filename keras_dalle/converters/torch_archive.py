@@ -38,31 +38,36 @@ def check_archive(path: Path) -> bool:
                 "download the file again."
             )
         if is_zip:
-            _check_entries(path)
+            for content in _descriptions(path):
+                _check_tuples(path, content)
         else:
             file.seek(0)
             _check_old_format(path, file)
     return is_zip
 
 
-def _check_entries(path: Path) -> None:
-    with zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
-        compressed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
-        if compressed or len(entries) > _MAX_ENTRIES:
-            raise ValueError(
-                f"{path} must hold at most {_MAX_ENTRIES} entries, none of them "
-                f"compressed, as `torch.save` writes it. Received: {len(entries)}"
-                f"{', some compressed' if compressed else ''}."
-            )
-        for entry in entries:
-            if entry.filename.endswith("data.pkl"):
-                if entry.file_size > _MAX_PICKLE_BYTES:
-                    raise ValueError(
-                        f"{path} must describe its tensors in at most "
-                        f"{_MAX_PICKLE_BYTES} bytes. Received: {entry.file_size}."
-                    )
-                _check_tuples(path, archive.read(entry))
+def _descriptions(path: Path) -> list[bytes]:
+    """The pickles of an archive, whose entries are stored as they are."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            is_compressed = any(x.compress_type != zipfile.ZIP_STORED for x in entries)
+            pickles = [x for x in entries if x.filename.endswith("data.pkl")]
+            sizes = [x.file_size for x in pickles]
+            fits = sum(sizes) <= _MAX_PICKLE_BYTES and len(entries) <= _MAX_ENTRIES
+            if fits and not is_compressed:
+                return [archive.read(entry) for entry in pickles]
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        raise ValueError(
+            f"{path} is damaged or not a checkpoint of PyTorch ({described(error)}). "
+            "Copy or download the file again."
+        ) from error
+    raise ValueError(
+        f"{path} must hold at most {_MAX_ENTRIES} entries, none compressed, and "
+        f"describe its tensors in {_MAX_PICKLE_BYTES} bytes, as `torch.save` does. "
+        f"Received: {len(entries)} entries, {'some' if is_compressed else 'none'} "
+        f"compressed, and {sum(sizes)} bytes."
+    )
 
 
 def _check_old_format(path: Path, file: BinaryIO) -> None:
