@@ -98,6 +98,7 @@ def write_folder(
     """
     places = plan_places(requests, folder, preset, suffix, replace)
     missing = [place for place in places if not place.is_done]
+    _tell_of_faults(places)
     failures: list[dict] = []
     (folder / FAILURES_FILE).unlink(missing_ok=True)
     try:
@@ -150,6 +151,17 @@ def plan_places(
         is_done = state == "same" and request.fault is None
         places.append(Place(request, path, metadata, is_done))
     return places
+
+
+def _tell_of_faults(places: Sequence[Place]) -> None:
+    faults = [place.request.fault for place in places if place.request.fault]
+    if faults:
+        console.print(
+            f"{len(faults)} of {len(places)} pictures cannot be drawn. The first: "
+            f"{faults[0]}",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _name(request: Request) -> str:

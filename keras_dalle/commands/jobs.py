@@ -99,8 +99,8 @@ class Job:
         read = read_prompts_file(path)
         if read.num_comments:
             console.print(
-                f"{name_of(path)}: {read.num_comments} lines that begin with # are "
-                "comments and were skipped.",
+                f"Skipped comments, lines of {name_of(path)} that begin with #: "
+                f"{read.num_comments}.",
                 markup=False,
                 soft_wrap=True,
             )

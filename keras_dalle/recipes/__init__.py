@@ -44,5 +44,4 @@ def run(
 
     recipe = getattr(importlib.import_module(f"{__name__}.{name}"), name)
     run_directory = Path(run_directory)
-    run_directory.mkdir(parents=True, exist_ok=True)
     return train(recipe(run_directory, Path(data_directory)), run_directory)

@@ -56,6 +56,20 @@ class CheckedManager(tf.train.CheckpointManager):
         if self.latest_checkpoint is None:
             _check_nothing_is_lost(directory)
 
+    def save(self, checkpoint_number: int | None = None, **options: Any) -> str | None:
+        """Saves, as `CheckpointManager` does.
+
+        The first checkpoint that a full disk leaves without a name is removed, since it
+        would pass for one whose name was lost.
+        """
+        try:
+            return super().save(checkpoint_number, **options)
+        except Exception:
+            if not Path(self.directory, INDEX).exists():
+                for path in Path(self.directory).glob(f"ckpt-{checkpoint_number}.*"):
+                    path.unlink(missing_ok=True)
+            raise
+
     def restore_or_initialize(self) -> str | None:
         """Restores the newest checkpoint, if there is one; its path.
 

@@ -6,8 +6,10 @@ import os
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from keras_dalle import __version__
+from keras_dalle.cli import app
 from keras_dalle.commands import generate
 from keras_dalle.commands.preset_names import preset_identity
 from keras_dalle.generation.parameters import PARAMETERS, defaults_of
@@ -299,6 +301,22 @@ def test_a_prompt_too_long_for_the_format_fails_alone(draw_file, tmp_path):
     assert result.exit_code == 1
     assert "1 of 2 pictures could not be drawn. The first: JPEG holds" in result.stderr
     assert "red_0.jpg" in os.listdir(tmp_path / "out")
+
+
+def test_comments_are_counted_aloud(draw_file, tmp_path):
+    result = drawn(draw_file("#hashtag\nred\n# b\n", name="p.txt"))
+    assert f"lines of {tmp_path}/p.txt that begin with #: 2." in result.stderr
+    result = drawn(draw_file("prompt\n#red\n"))
+    assert "Skipped" not in result.stderr
+
+
+def test_standard_input_is_drawn(tmp_path, task, draw):
+    del draw  # It makes the preset.
+    words = ["generate", "--prompts-file", "-", "-o", f"{tmp_path}/out/"]
+    words += ["--preset", str(tmp_path / "preset")]
+    text = "Prompt\tseed\tNum_images\nred\t7.0\t2\n\t\t\n"
+    assert CliRunner().invoke(app, words, input=text).exit_code == 0
+    assert sorted(os.listdir(tmp_path / "out")) == ["red_7.png", "red_8.png"]
 
 
 def test_faults_of_the_file_are_told_before_drawing(draw_file, task, tmp_path):

@@ -1,11 +1,13 @@
 """A run's folder that was damaged is refused by name, and never begun from 0."""
 
+import errno
 import os
 import shutil
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_dalle.data.training_input import training_batches
 from keras_dalle.trainer.trainer import TrainingRun, train
@@ -93,6 +95,19 @@ def test_what_a_killed_first_save_left_is_no_checkpoint(directory):
     names = os.listdir(folder)
     assert "checkpoint" in names and "ckpt-1.index" in names
     assert not [name for name in names if "tmp" in name or "temp" in name]
+
+
+def test_a_full_disk_at_the_first_checkpoint_s_name(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        # A moment that no limit on files meets: the name is shorter than what it names.
+        patch.setattr(tf.train.CheckpointManager, "_record_state", full)
+        with pytest.raises(OSError, match="No space left on device. What was saved be"):
+            train(small_run(), tmp_path)
+    assert os.listdir(tmp_path / "checkpoints") == []
+    train(small_run(), tmp_path)
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"steps_per', "\0\0"])
