@@ -88,7 +88,7 @@ class DalleBartBackbone(FromOriginalCheckpoint, NarrowByLoading, Backbone):
     Example:
     ```python
     import numpy as np
-    from keras_dalle.models import DalleBartBackbone
+    from keras_dalle import DalleBartBackbone
 
     backbone = DalleBartBackbone(
         vocabulary_size=100,

@@ -63,7 +63,7 @@ class VQGANBackbone(FromOriginalCheckpoint, NarrowByLoading, Backbone):
 
     Example:
     ```python
-    vqgan = keras_dalle.models.VQGANBackbone(
+    vqgan = keras_dalle.VQGANBackbone(
         image_size=32, base_channels=32, channel_multipliers=(1, 1, 2),
         attention_resolutions=(8,), latent_channels=32, embedding_dim=8,
         codebook_size=64,
