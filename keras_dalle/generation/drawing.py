@@ -18,6 +18,8 @@ from keras_dalle.generation.parameters import PARAMETERS
 from keras_dalle.generation.passes import draw_in_passes
 from keras_dalle.generation.prompt_inputs import text_rows
 from keras_dalle.generation.rows import rows_of
+from keras_dalle.generation.token_prompts import token_rows
+from keras_dalle.generation.traced import traced_functions
 from keras_dalle.generation.variations import checked_fractions, kept_positions
 from keras_dalle.generation.weighted_prompts import weighted_parts
 from keras_dalle.utils.plain_values import count
@@ -30,7 +32,8 @@ class Drawing:
 
     Attributes:
         backbone: a `DalleBartBackbone`.
-        preprocessor: a `DalleBartTextToImagePreprocessor`.
+        preprocessor: a `DalleBartTextToImagePreprocessor`, or `None`: then `generate`
+            takes token ids, and what else reads prompts raises.
         vqgan: a `VQGANBackbone`, or `None`: then each method raises.
         generation_defaults: the value of each parameter that is left open, by name.
     """
@@ -64,10 +67,13 @@ class Drawing:
         has none takes the original's, guidance scale 10 and top-k 50.
 
         Args:
-            inputs: a string, a list of strings, or a dictionary with `prompts` and,
-                if wanted, `negative_prompts` (one for all, or one a prompt). A prompt
-                may have weighted parts: "a cat:1.2 AND a dog:0.6", see
-                `keras_dalle.generation.weighted_prompts`.
+            inputs: a string, a list or a tensor of strings, or a dictionary with
+                `prompts` and, if wanted, `negative_prompts` (one for all, or one a
+                prompt), or a `tf.data.Dataset` of any of these, batched or not. A
+                prompt may have weighted parts: "a cat:1.2 AND a dog:0.6", see
+                `keras_dalle.generation.weighted_prompts`. Where `preprocessor` is
+                `None`, token ids in place of strings: what a preprocessor's
+                `generate_preprocess` returns.
             num_images: int. Pictures a prompt; picture i has the seed `seed + i`.
             guidance_scale: float, or one a prompt. How far the prompt leads away from
                 the negative or blank one; 1 is off.
@@ -102,6 +108,7 @@ class Drawing:
         Raises:
             ValueError: a parameter is out of its range, or the model has no VQGAN.
         """
+        self.require_vqgan("Generation")
         num_images = count("num_images", num_images)
         passes = count("passes", passes)
         parameters = {
@@ -113,6 +120,8 @@ class Drawing:
             "seed": seed,
         }
         given = {"image": image, "mask": mask, "keep_fraction": keep_fraction}
+        if passes > 1:
+            self._require_preprocessor("Drawing in several `passes`")
         rows, is_scalar = self._rows(inputs, parameters, num_images, **given)
         drawn = draw_in_passes(self, rows, passes, self._generate_in_batches)
         if num_images > 1:
@@ -133,8 +142,11 @@ class Drawing:
         keep_fraction=None,
     ):
         """Arguments of the generate function, one row a picture; if there is no B."""
-        prompt_rows, is_scalar = text_rows(inputs)
-        num_prompts = len(prompt_rows["prompt"])
+        if self.preprocessor is None:
+            prompt_rows, is_scalar = token_rows(self, inputs)
+        else:
+            prompt_rows, is_scalar = text_rows(inputs)
+        num_prompts = len(next(iter(prompt_rows.values())))
         given = {name: x for name, x in parameters.items() if x is not None}
         given.setdefault("seed", secrets.randbits(31))
         rows = rows_of(prompt_rows, num_images, {**self.generation_defaults, **given})
@@ -184,6 +196,7 @@ class Drawing:
         if unknown:
             raise ValueError(f"There is no parameter {', '.join(unknown)}.")
         self.require_vqgan("Generation")
+        self._require_preprocessor("A stream")
         given = {"image": image, "mask": mask, "keep_fraction": keep_fraction}
         rows, is_scalar = self._rows(inputs, parameters, **given)
         if len(rows["prompt"]) > _MAX_ROWS_AT_ONCE:
@@ -196,7 +209,7 @@ class Drawing:
 
     def _generate_in_batches(self, rows):
         generate_rows = self.make_generate_function()
-        num_rows = len(rows["prompt"])
+        num_rows = len(rows["seed"])
         batches = [
             generate_rows(*(x[i : i + _MAX_ROWS_AT_ONCE] for x in rows.values()))
             for i in range(0, num_rows, _MAX_ROWS_AT_ONCE)
@@ -211,28 +224,15 @@ class Drawing:
         }
 
     def make_generate_function(self):
-        """`generate_rows` as one graph for every batch size, until a part changes."""
-        length = getattr(self.preprocessor, "sequence_length", None)
-        parts = id(self.preprocessor), length, id(self.vqgan)
-        if getattr(self, "_parts_of_graph", None) != parts:
-            self._parts_of_graph = parts
-            self.generate_function = None
-        if self.generate_function is None:
-            text = tf.TensorSpec([None], tf.string)
-            signature = [text, text]
-            signature += [tf.TensorSpec([None], p.dtype) for p in PARAMETERS]
-            length = self.backbone.image_length
-            signature += [tf.TensorSpec([None, length], x) for x in (tf.int32, tf.bool)]
-            names = [p.name for p in PARAMETERS]
+        """What draws rows, as one graph for every batch size.
 
-            def generate_rows(prompt, negative_prompt, *others):
-                parameters = dict(zip(names, others[:-2], strict=True))
-                known = Known(*others[-2:])
-                return self.generate_rows(prompt, negative_prompt, known, **parameters)
-
-            self.generate_function = tf.function(
-                generate_rows, input_signature=signature, autograph=False
-            )
+        Its arguments are prompts, parameters and known tokens: texts, or token ids
+        and masks where there is no preprocessor.
+        """
+        functions = traced_functions(self)
+        made = getattr(self, "generate_function", None)
+        if made is None or made is not functions.get("generate"):
+            functions["generate"] = self.generate_function = _generate_function(self)
         return self.generate_function
 
     def generate_rows(self, prompt, negative_prompt, known=None, **parameters):
@@ -247,16 +247,8 @@ class Drawing:
         Returns:
             A dictionary: `images` uint8 [B, H, W, 3] and `image_tokens` int32 [B, T].
         """
-        vqgan = self.require_vqgan("Generation")
-        tokens_BT = generate_image_tokens(
-            self.backbone,
-            self.tokenized_prompts(prompt, negative_prompt),
-            parameters,
-            codebook_size=vqgan.codebook_size,
-            known=known,
-        )
-        images_BHWC = decode_one_by_one(vqgan, tokens_BT)
-        return {"images": images_BHWC, "image_tokens": tokens_BT}
+        prompts = self.tokenized_prompts(prompt, negative_prompt)
+        return _draw(self, prompts, known, parameters)
 
     def tokenized_prompts(self, prompt, negative_prompt):
         """What leads the decoder, from string [B] both; see `weighted_prompts`."""
@@ -335,6 +327,7 @@ class Drawing:
             ValueError: a wrong shape, type or token, or the model has no VQGAN.
         """
         self.require_vqgan("Scoring")
+        self._require_preprocessor("Scoring")
         return scoring.score_in_batches(self, inputs, scoring_mode, per_token)
 
     def score_rows(self, prompt, image_tokens, scoring_mode="log_likelihood"):
@@ -352,6 +345,14 @@ class Drawing:
         self.require_vqgan("Scoring")
         return scoring.score_rows(self, prompt, image_tokens, scoring_mode)
 
+    def _require_preprocessor(self, purpose):
+        if self.preprocessor is None:
+            raise ValueError(
+                f"{purpose} needs a preprocessor, which reads the prompts. Received: "
+                "preprocessor=None. Set `preprocessor`; without one, `generate` takes "
+                "token ids."
+            )
+
     def require_vqgan(self, purpose):
         if self.vqgan is None:
             raise ValueError(
@@ -361,3 +362,41 @@ class Drawing:
                 "preset of both."
             )
         return self.vqgan
+
+
+def _generate_function(task):
+    length = task.backbone.image_length
+    if task.preprocessor is None:
+        prompt_specs = [tf.TensorSpec([None, task.backbone.max_text_length], tf.int32)]
+        prompt_specs, read_prompts = 4 * prompt_specs, Prompts.of_one_each
+    else:
+        prompt_specs = 2 * [tf.TensorSpec([None], tf.string)]
+        read_prompts = task.tokenized_prompts
+    signature = [
+        *prompt_specs,
+        *(tf.TensorSpec([None], p.dtype) for p in PARAMETERS),
+        *(tf.TensorSpec([None, length], x) for x in (tf.int32, tf.bool)),
+    ]
+
+    def generate_rows(*columns):
+        prompts = read_prompts(*columns[: len(prompt_specs)])
+        values = columns[len(prompt_specs) : -2]
+        names = [p.name for p in PARAMETERS]
+        parameters = dict(zip(names, values, strict=True))
+        return _draw(task, prompts, Known(*columns[-2:]), parameters)
+
+    return tf.function(generate_rows, input_signature=signature, autograph=False)
+
+
+def _draw(task, prompts, known, parameters):
+    """Pictures and image tokens, from a `Prompts`."""
+    vqgan = task.require_vqgan("Generation")
+    tokens_BT = generate_image_tokens(
+        task.backbone,
+        prompts,
+        parameters,
+        codebook_size=vqgan.codebook_size,
+        known=known,
+    )
+    images_BHWC = decode_one_by_one(vqgan, tokens_BT)
+    return {"images": images_BHWC, "image_tokens": tokens_BT}

@@ -2,6 +2,7 @@
 
 # B pictures, H height, W width, G tokens along a side, T = G * G image tokens
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,19 @@ def square(image: Any, size: int) -> np.ndarray:
         return middle
     resized = Image.fromarray(middle).resize((size, size), Image.Resampling.LANCZOS)
     return np.asarray(resized)
+
+
+def squares(pictures: Sequence[np.ndarray], size: int) -> np.ndarray:
+    """The middle squares of pictures, resized: uint8 [B, size, size, 3].
+
+    Args:
+        pictures: uint8 [H, W, 3] each.
+        size: of the results.
+    """
+    squares_BHWC = np.zeros((len(pictures), size, size, 3), np.uint8)
+    for place, picture in enumerate(pictures):
+        squares_BHWC[place] = square(picture, size)
+    return squares_BHWC
 
 
 def open_tokens(mask_HW: np.ndarray, grid: int) -> np.ndarray:
@@ -98,11 +112,9 @@ def given_tokens(task: Any, image: Any, mask: Any, count: int) -> dict[str, np.n
     size, grid = task.vqgan.image_size, int(length**0.5)
     pictures, is_one = rgb_pictures(image)
     pictures = _one_each("image", pictures[0] if is_one else pictures, 3, count)
-    images = [square(one, size) for one in pictures]
     open_BT = [open_tokens(one, grid) for one in _one_each("mask", mask, 2, count)]
-    squares = np.array(images, np.uint8).reshape(count, size, size, 3)
     return {
-        "known_tokens": encode_function(task.vqgan)(squares).numpy(),
+        "known_tokens": encode_function(task.vqgan)(squares(pictures, size)).numpy(),
         "known_mask": ~np.array(open_BT, bool).reshape(count, length),
     }
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_dalle.generation.given_images import square
+from keras_dalle.generation.given_images import squares
 from keras_dalle.generation.one_by_one import decode_function, encode_function
 from keras_dalle.generation.pixels import rgb_pictures
 from keras_dalle.generation.scoring import checked_tokens
@@ -17,10 +17,7 @@ def encode_images(task: Any, images: Any) -> np.ndarray:
     vqgan = task.require_vqgan("Encoding images")
     size = vqgan.image_size
     pictures, is_one = rgb_pictures(images)
-    squares = np.zeros((len(pictures), size, size, 3), np.uint8)
-    for place, picture in enumerate(pictures):
-        squares[place] = square(picture, size)
-    tokens_BT = encode_function(vqgan)(squares).numpy()
+    tokens_BT = encode_function(vqgan)(squares(pictures, size)).numpy()
     return tokens_BT[0] if is_one else tokens_BT
 
 

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from keras_dalle.generation.integer_products import integer_product
 from keras_dalle.generation.one_by_one import encode_function
+from keras_dalle.generation.traced import traced_functions
 from keras_dalle.generation.weighted_prompts import prompt_faults
 from keras_dalle.layers.narrow_weights import integer_products_by
 
@@ -165,11 +166,11 @@ def _make_score_function(task, scoring_mode):
 
 def _score_function_of(task, scoring_mode):
     """Made once a task and mode: one graph for every batch size."""
-    # Past Keras's `__setattr__`, which would track the dictionary as a model's part.
-    functions = task.__dict__.setdefault("_score_functions", {})
-    if scoring_mode not in functions:
-        functions[scoring_mode] = _make_score_function(task, scoring_mode)
-    return functions[scoring_mode]
+    functions = traced_functions(task)
+    key = ("score", scoring_mode)
+    if key not in functions:
+        functions[key] = _make_score_function(task, scoring_mode)
+    return functions[key]
 
 
 def score_in_batches(

@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_dalle.generation.decoding import ImageTokenDecoder, Known
 from keras_dalle.generation.one_by_one import decode_function
 from keras_dalle.generation.parameters import PARAMETERS
+from keras_dalle.generation.traced import traced_functions
 from keras_dalle.layers.row_stable import MAX_ROWS
 from keras_dalle.utils.plain_values import count
 
@@ -61,10 +62,10 @@ def stream_images(
 
 def stream_functions(task):
     """The graphs of a stream, made once a task: start and advance."""
-    # Past Keras's `__setattr__`, which would track them as a model's part.
-    if "_stream_functions" not in task.__dict__:
-        task.__dict__["_stream_functions"] = _make_functions(task)
-    return task.__dict__["_stream_functions"]
+    functions = traced_functions(task)
+    if "stream" not in functions:
+        functions["stream"] = _make_functions(task)
+    return functions["stream"]
 
 
 def _make_functions(task):

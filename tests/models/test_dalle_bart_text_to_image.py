@@ -119,25 +119,6 @@ def test_token_noise_in_training_only(task):
     assert noisy.min() >= 0 and noisy.max() < 32
 
 
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        ({"captions": CAPTIONS}, "must be a dictionary with `captions` and"),
-        (
-            {"captions": CAPTIONS, "images": np.zeros((4, 9, 8, 3), "uint8")},
-            r"`images` must be uint8 \[B, 8, 8, 3\]. Received: .*9, 8, 3",
-        ),
-        (
-            {"captions": CAPTIONS, "images": np.zeros((4, 8, 8, 3), "float32")},
-            r"`images` must be uint8 .*float32",
-        ),
-    ],
-)
-def test_unusable_training_data(task, data, message):
-    with pytest.raises(ValueError, match=message):
-        task.fit(data, batch_size=2, verbose=0)
-
-
 # === Generation ===
 
 

@@ -68,6 +68,65 @@ def test_normalizes_in_tf_data(normalizing):
     assert ids_of(x) == ids_of(normalizing.generate_preprocess([PROMPT]))
 
 
+@pytest.mark.parametrize("name", ["plain", "normalizing"])
+def test_one_text_is_as_one_of_a_batch(name, request):
+    preprocessor = request.getfixturevalue(name)
+    for preprocess in (
+        preprocessor.generate_preprocess,
+        preprocessor.negative_preprocess,
+    ):
+        one, batch = (
+            preprocess("Two hats"),
+            preprocess(["Two hats", "a much longer one"]),
+        )
+        for key, values in one.items():
+            np.testing.assert_array_equal(values, batch[key][0])
+
+
+def test_one_sample_is_as_one_of_a_batch(plain):
+    data = {"captions": ["a hat", ""], "image_tokens": np.arange(32).reshape(2, 16)}
+    x, y, weight = plain(data, sample_weight=np.ones(2))
+    one_x, one_y = plain({name: values[0] for name, values in data.items()})
+    dataset = tf.data.Dataset.from_tensor_slices(data).map(plain).batch(2)
+    ((in_graph, _),) = dataset
+    for name, values in x.items():
+        np.testing.assert_array_equal(one_x[name], values[0])
+        np.testing.assert_array_equal(in_graph[name], values)
+    np.testing.assert_array_equal(one_y, y[0])
+
+
+def test_what_comes_of_arrays_is_what_a_model_takes(task):
+    data = {"captions": np.array(["a", "b"]), "image_tokens": np.ones((2, 16), "int64")}
+    x, y = task.preprocessor(data)
+    assert task(x).shape == (2, 16, 33) and y.dtype == "int32"
+    assert task(task.preprocessor({**data, "captions": ["a", "b"]})[0]).shape[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"captions": ["a"], "images": [0]}, "has no VQGAN .* `encode_images`"),
+        (
+            {"captions": ["a"], "images": [0], "image_tokens": [[0]]},
+            "one of `images` and `image_tokens`. Received: both",
+        ),
+        (["a"], "`captions` and `image_tokens`. Received: list"),
+        ({"captions": ["a"], "image_tokens": [[0.5]]}, "must be integers .* float64"),
+        ({"captions": [None], "image_tokens": [[0]]}, "must be a text, .* None"),
+    ],
+)
+def test_faults_are_named(plain, data, message):
+    with pytest.raises(ValueError, match=message):
+        plain(data)
+
+
+@pytest.mark.parametrize("prompts", [5, None, ["a", None], [["a"]], tf.constant([1])])
+def test_what_are_no_prompts(plain, prompts):
+    for preprocess in (plain.generate_preprocess, plain.negative_preprocess):
+        with pytest.raises(ValueError, match="`prompts` must be .* text"):
+            preprocess(prompts)
+
+
 @pytest.mark.parametrize("text", ["", " \n", "!!"])
 def test_empty_prompts(normalizing, plain, text):
     """As in the original: a space when drawn, the blank caption in guidance."""

@@ -12,12 +12,17 @@ from keras_dalle.layers.blank_caption import BlankCaptionDropout
 from keras_dalle.layers.narrow_weights import policy_of_weights
 from keras_dalle.layers.shift_right import ShiftRight
 from keras_dalle.layers.token_noise import TokenNoise
+from keras_dalle.models.dalle_bart.checked_training import CheckedTraining
 from keras_dalle.models.dalle_bart.dalle_bart_backbone import DalleBartBackbone
 from keras_dalle.models.dalle_bart.dalle_bart_presets import vqgan_of
 from keras_dalle.models.dalle_bart.dalle_bart_text_to_image_preprocessor import (
     DalleBartTextToImagePreprocessor,
 )
 from keras_dalle.models.dalle_bart.token_accuracy import TokenAccuracy
+from keras_dalle.models.dalle_bart.training_inputs import (
+    checked_sample,
+    checked_tokens,
+)
 from keras_dalle.models.narrow_by_loading import NarrowByLoading
 from keras_dalle.models.original_checkpoints import FromOriginalCheckpoint
 from keras_dalle.models.resumable import Resumable
@@ -31,6 +36,7 @@ from keras_dalle.utils.foreign_values import shortened
 class DalleBartTextToImage(
     FromOriginalCheckpoint,
     NarrowByLoading,
+    CheckedTraining,
     Resumable,
     Drawing,
     keras_hub.models.TextToImage,
@@ -38,8 +44,9 @@ class DalleBartTextToImage(
     """DALL·E mini: trains on captioned pictures, draws pictures for prompts.
 
     `fit`, `evaluate` and `predict` take dictionaries with `captions` (strings) and
-    either `images` (uint8 [B, H, W, 3], which the VQGAN turns into tokens in the input
-    pipeline) or `image_tokens` (int [B, T]).
+    either `images` (pictures as `generate` takes them, which the VQGAN turns into
+    tokens in the input pipeline) or `image_tokens` (int [B, T]), or datasets of
+    batches of them.
 
     Args:
         backbone: a `DalleBartBackbone`.
@@ -208,22 +215,13 @@ class DalleBartTextToImage(
             config["jit_compile"] = "auto"
         return config
 
+    @tf.autograph.experimental.do_not_convert
     def preprocess_samples(self, x, y=None, sample_weight=None):
-        if isinstance(x, dict) and "images" in x:
-            x = {**x, "image_tokens": self._image_tokens(x["images"])}
-            del x["images"]
+        x = checked_sample(self, x)
+        if self.preprocessor is None and y is not None:
+            y = checked_tokens(y, self.backbone, "y")
         data = super().preprocess_samples(x, y, sample_weight)
         return data if self.preprocessor is None else _with_known_rows(data)
-
-    def _image_tokens(self, images):
-        vqgan = self.require_vqgan("Training on `images`")
-        size = vqgan.image_size
-        if tuple(images.shape[1:]) != (size, size, 3) or images.dtype != tf.uint8:
-            raise ValueError(
-                f"`images` must be uint8 [B, {size}, {size}, 3]. Received: "
-                f"{images.dtype} {tuple(images.shape)}. Resize them first."
-            )
-        return vqgan.encode_images(images)
 
     def export(
         self, filepath, format="tf_saved_model", verbose=None, input_signature=None

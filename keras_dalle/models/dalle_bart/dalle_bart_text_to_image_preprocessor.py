@@ -5,6 +5,7 @@
 import keras
 from keras_hub.models import Preprocessor
 
+from keras_dalle.generation.text_tensors import text_tensor, token_tensor
 from keras_dalle.models.dalle_bart.dalle_bart_backbone import DalleBartBackbone
 from keras_dalle.models.dalle_bart.dalle_bart_tokenizer import DalleBartTokenizer
 from keras_dalle.models.original_checkpoints import (
@@ -33,7 +34,8 @@ class DalleBartTextToImagePreprocessor(
             normalizer runs in a graph.
 
     Call arguments:
-        x: a dictionary with `captions` string [B] and `image_tokens` int [B, T].
+        x: a dictionary with `captions` string [B] and `image_tokens` int [B, T], or
+            both without B.
 
     Returns:
         A tuple `(x, y)`: inputs of the model, `encoder_token_ids` int32 [B, S],
@@ -63,23 +65,28 @@ class DalleBartTextToImagePreprocessor(
         self.max_text_length = value
 
     def call(self, x, y=None, sample_weight=None):
-        names = sorted(x) if isinstance(x, dict) else type(x).__name__
-        if not isinstance(x, dict) or {"captions", "image_tokens"} - set(x):
-            raise ValueError(
-                "Training data must be a dictionary with `captions` and "
-                "`image_tokens`, or `captions` and `images` for a model with a VQGAN. "
-                f"Received: {names}."
-            )
+        _check_names(x)
+        image_tokens = token_tensor("image_tokens", x["image_tokens"])
         inputs = {
             **self.generate_preprocess(x["captions"]),
-            "image_tokens": x["image_tokens"],
+            "image_tokens": image_tokens,
         }
-        targets = x["image_tokens"]
-        return keras.utils.pack_x_y_sample_weight(inputs, targets, sample_weight)
+        return keras.utils.pack_x_y_sample_weight(inputs, image_tokens, sample_weight)
 
     def generate_preprocess(self, prompts):
-        """Prompts, string [B], to `encoder_token_ids` and `encoder_padding_mask`."""
-        return self._tokenize(self._normalize(prompts))
+        """Tokenizes prompts that are drawn.
+
+        Args:
+            prompts: one text, or a list, array or tensor of texts [B].
+
+        Returns:
+            A dictionary: `encoder_token_ids` and `encoder_padding_mask`, int32 [S] of
+            one text, else [B, S].
+
+        Raises:
+            ValueError: `prompts` are something else.
+        """
+        return self._tokenize(self._normalize(text_tensor("prompts", prompts)))
 
     def negative_preprocess(self, prompts):
         """As `generate_preprocess`, for what guidance leads away from.
@@ -87,7 +94,7 @@ class DalleBartTextToImagePreprocessor(
         One with nothing in it is the blank caption, `<s> </s>`. As a prompt to draw
         it is `<s>`, a space, `</s>` where texts are normalized, as in the original.
         """
-        prompts = self._normalize(prompts)
+        prompts = self._normalize(text_tensor("prompts", prompts))
         if self.normalize_text:
             prompts = empty_if_blank(prompts)
         return self._tokenize(prompts)
@@ -133,3 +140,24 @@ class DalleBartTextToImagePreprocessor(
             }
         )
         return config
+
+
+def _check_names(x):
+    if isinstance(x, dict) and {"captions", "image_tokens"} <= set(x):
+        if "images" in x:
+            raise ValueError(
+                "Give one of `images` and `image_tokens`. Received: both. Leave "
+                "`images` out."
+            )
+        return
+    received = sorted(map(str, x)) if isinstance(x, dict) else type(x).__name__
+    if isinstance(x, dict) and {"captions", "images"} <= set(x):
+        raise ValueError(
+            "A preprocessor reads `captions` and `image_tokens`; it has no VQGAN for "
+            f"`images`. Received: {received}. `fit` of a `DalleBartTextToImage` with a "
+            "VQGAN takes `images`, and its `encode_images` gives their tokens."
+        )
+    raise ValueError(
+        "A preprocessor reads a dictionary with `captions` and `image_tokens`. "
+        f"Received: {received}."
+    )

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras_hub.tokenizers import Tokenizer
 
+from keras_dalle.generation.text_tensors import text_tensor
 from keras_dalle.models.dalle_bart.dalle_bart_backbone import DalleBartBackbone
 from keras_dalle.models.original_checkpoints import (
     TOKENIZER_FILES,
@@ -145,10 +146,10 @@ class DalleBartTokenizer(SavedAlone, FromOriginalCheckpoint, Tokenizer):
             empty prompt.
 
         Raises:
-            ValueError: if there is no vocabulary, or if inputs have another rank.
+            ValueError: if there is no vocabulary, or if inputs are something else.
         """
         self._checked_vocabulary()
-        return self._encoder.encode(inputs)
+        return self._encoder.encode(text_tensor("inputs", inputs))
 
     def detokenize(self, inputs):
         """Text of token ids; special tokens are left out.

@@ -5,9 +5,9 @@
 
 import tensorflow as tf
 
+from keras_dalle.generation.resizing import middle_square
 from keras_dalle.saved_model.signatures import picture_files as files
 from keras_dalle.saved_model.signatures.fallible import map_fallible
-from keras_dalle.saved_model.signatures.resizing import middle_square
 from keras_dalle.saved_model.signatures.row_function import Input
 
 MASK = Input("mask_bytes", tf.string, "")

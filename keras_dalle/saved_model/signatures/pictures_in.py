@@ -4,9 +4,9 @@
 
 import tensorflow as tf
 
+from keras_dalle.generation.resizing import middle_square, resize
 from keras_dalle.saved_model.signatures import picture_files as files
 from keras_dalle.saved_model.signatures.fallible import map_fallible
-from keras_dalle.saved_model.signatures.resizing import middle_square, resize
 from keras_dalle.saved_model.signatures.row_function import Input
 
 IMAGE = Input("image_bytes", tf.string)

@@ -1,0 +1,113 @@
+"""`fit` and its kin, with faults of their data told by name."""
+
+from typing import Any
+
+import keras
+
+from keras_dalle.models.dalle_bart.training_inputs import (
+    checked_arrays,
+    told_by_name,
+)
+from keras_dalle.utils.foreign_values import shortened
+
+# `keras_hub.models.Task` stands behind this among a class's bases.
+_Task: Any = object
+
+
+class CheckedTraining(_Task):
+    """Stands before `keras_hub.models.Task` among a class's bases."""
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        sample_weight=None,
+        validation_data=None,
+        validation_split=None,
+        class_weight=None,
+        **kwargs,
+    ):
+        """As `keras.Model.fit`, on captions with pictures or image tokens.
+
+        What is in memory is taken in its order, whatever `shuffle` says. A dataset
+        shuffles: `tf.data.Dataset.from_tensor_slices(x).shuffle(1000).batch(32)`.
+
+        Args:
+            x: a dictionary of `captions` and one of `images` (pictures of any size in
+                a list or an array, as `generate` takes them) and `image_tokens` (int
+                [N, T]), or a `tf.data.Dataset` of batches of such dictionaries.
+            y: `None`: what is learned is within `x`, unless there is no preprocessor.
+            batch_size: int or `None`. Of arrays; datasets have their own.
+            sample_weight: [N] or [N, T].
+            validation_data: as `x`, or a tuple of `x`, `y` and `sample_weight`.
+            validation_split: float. The share of arrays that is kept for validation.
+            class_weight: must be `None`.
+            **kwargs: as of `keras.Model.fit`.
+
+        Raises:
+            ValueError: data are of another form, or break a rule.
+        """
+        _check_class_weight(class_weight)
+        if validation_data is not None:
+            validation_data = _checked_validation_data(self, validation_data)
+        with told_by_name():
+            return super().fit(
+                x=checked_arrays(self, x),
+                y=y,
+                batch_size=batch_size,
+                sample_weight=sample_weight,
+                validation_data=validation_data,
+                validation_split=validation_split,
+                **kwargs,
+            )
+
+    def evaluate(self, x=None, y=None, batch_size=None, sample_weight=None, **kwargs):
+        """As `keras.Model.evaluate`, on data as of `fit`."""
+        # `fit` checked and preprocessed the data that Keras keeps.
+        if not kwargs.get("_use_cached_eval_dataset"):
+            x = checked_arrays(self, x)
+        with told_by_name():
+            return super().evaluate(x, y, batch_size, sample_weight, **kwargs)
+
+    def predict(self, x=None, batch_size=None, **kwargs):
+        """As `keras.Model.predict`, on data as of `fit`: logits [N, T, V]."""
+        with told_by_name():
+            return super().predict(checked_arrays(self, x), batch_size, **kwargs)
+
+    def train_on_batch(
+        self, x, y=None, sample_weight=None, class_weight=None, **kwargs
+    ):
+        """As `keras.Model.train_on_batch`, on data as of `fit`."""
+        _check_class_weight(class_weight)
+        with told_by_name():
+            return super().train_on_batch(
+                checked_arrays(self, x), y, sample_weight, **kwargs
+            )
+
+    def test_on_batch(self, x, y=None, sample_weight=None, **kwargs):
+        """As `keras.Model.test_on_batch`, on data as of `fit`."""
+        with told_by_name():
+            return super().test_on_batch(
+                checked_arrays(self, x), y, sample_weight, **kwargs
+            )
+
+    def predict_on_batch(self, x, **kwargs):
+        """As `keras.Model.predict_on_batch`, on data as of `fit`."""
+        with told_by_name():
+            return super().predict_on_batch(checked_arrays(self, x), **kwargs)
+
+
+def _check_class_weight(class_weight: Any) -> None:
+    if class_weight is not None:
+        raise ValueError(
+            "`class_weight` must be `None`, since the classes are image tokens. "
+            f"Received: {shortened(class_weight)}. Weigh pictures by `sample_weight`."
+        )
+
+
+def _checked_validation_data(task: Any, validation_data: Any) -> Any:
+    if not isinstance(validation_data, tuple):
+        return checked_arrays(task, validation_data)
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(validation_data)
+    return checked_arrays(task, x), y, sample_weight
