@@ -1,5 +1,7 @@
 """A stand-in for `DalleBartTextToImage` in tests of the command line."""
 
+from types import SimpleNamespace
+
 import numpy as np
 
 from tests.toy_task import ToyTask
@@ -18,6 +20,7 @@ class DrawingTask(ToyTask):
     def __init__(self, bad=()):
         super().__init__()
         self.batches = []
+        self.preprocessor = SimpleNamespace(kept_and_left_out=_of_words)
         self.bad = [prompt.encode() for prompt in bad]
 
     def generate(self, inputs, *, num_images=1, **parameters):
@@ -35,3 +38,9 @@ class DrawingTask(ToyTask):
         images = np.zeros([len(prompts), SIZE, SIZE, 3], np.uint8)
         images[:] = np.array(colours, np.uint8)[:, None, None]
         return images
+
+
+def _of_words(prompts):
+    """As of a preprocessor that reads 30 words."""
+    pairs = [(b" ".join(x.split()[:30]), b" ".join(x.split()[30:])) for x in prompts]
+    return [(kept.decode(), rest.decode()) for kept, rest in pairs if rest]

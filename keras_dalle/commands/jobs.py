@@ -11,6 +11,7 @@ from keras_dalle.commands import streaming
 from keras_dalle.commands.given_pictures import GivenPicture, known_tokens_of
 from keras_dalle.commands.outputs import Output, output_of, write_pictures
 from keras_dalle.commands.progress import console
+from keras_dalle.commands.prompt_notes import prompts_told
 from keras_dalle.commands.ranking import Best, best_requests
 from keras_dalle.commands.streaming import Views
 
@@ -132,11 +133,12 @@ class Job:
             self.num_images,
             known_tokens_of(model, self.given),
         )
-        requests = best_requests(
-            model, requests, self.best, keep_going=output.is_folder
-        )
-        if self.views:
-            streaming.write_streaming(model, requests, output, identity, self.views)
-        else:
-            write_pictures(requests, output, drawer_of(model), identity)
+        with prompts_told(model, requests):
+            requests = best_requests(
+                model, requests, self.best, keep_going=output.is_folder
+            )
+            if self.views:
+                streaming.write_streaming(model, requests, output, identity, self.views)
+            else:
+                write_pictures(requests, output, drawer_of(model), identity)
         typer.echo(output.path)

@@ -2,9 +2,11 @@
 
 # B prompts, M pictures, T image tokens, H height, W width
 
+import bisect
 import functools
 import io
 import itertools
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -162,6 +164,37 @@ class ServedModel:
             blank = [_BLANK_PROMPT] * len(scores)
             scores = scores - self._log_likelihood(blank, inputs["image_tokens"])
         return scores
+
+    def kept_and_left_out(self, prompts: Sequence[bytes]) -> list[tuple[str, str]]:
+        """What is read and what is not of each prompt that is cut, to whole words.
+
+        The signature `tokenize` gives as many tokens as are read, and not how many
+        there were: a prompt is cut where a part of its words gives the same tokens.
+        """
+        if "tokenize" not in self._signatures:
+            return []
+        tokens = self._in_parts(self._client.tokenize, {"prompts": prompts})
+        are_full = [mask_S.all() for x in tokens for mask_S in x.padding_mask_BS]
+        pairs = [
+            self._cut(prompt.decode(errors="replace"))
+            for prompt, is_full in zip(prompts, are_full, strict=True)
+            if is_full
+        ]
+        return [pair for pair in pairs if pair[1]]
+
+    def _cut(self, prompt: str) -> tuple[str, str]:
+        """A prompt's shortest beginning that is read as the whole, and its rest."""
+        ends = [word.end() for word in re.finditer(r"\S+", prompt)] or [len(prompt)]
+
+        def tokens(end: int) -> np.ndarray:
+            return self._client.tokenize([prompt[:end]]).token_ids_BS
+
+        whole = tokens(len(prompt))
+        fewest = bisect.bisect_left(
+            ends, True, key=lambda end: np.array_equal(tokens(end), whole)
+        )
+        end = ends[min(fewest, len(ends) - 1)]
+        return prompt[:end], prompt[end:].strip()
 
     def _log_likelihood(self, prompts, tokens_MT):
         columns = {"prompts": prompts, "image_tokens": tokens_MT}

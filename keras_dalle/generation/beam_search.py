@@ -16,6 +16,7 @@ import tensorflow as tf
 from keras_dalle.generation.cache import cache_with_room, empty_cache, write_in_place
 from keras_dalle.generation.one_by_one import decode_function
 from keras_dalle.generation.prompt_inputs import text_rows
+from keras_dalle.generation.prompt_notes import warn_of_prompts
 from keras_dalle.generation.weighted_prompts import weighted_parts
 from keras_dalle.layers.row_stable import KEYS_STEP, MAX_ROWS
 from keras_dalle.utils.foreign_values import shortened
@@ -78,6 +79,7 @@ def beam_search(
             "`inputs` of a beam search must be a string or a list of strings without "
             f"weighted parts, since it has no guidance. Received: {shortened(inputs)}."
         )
+    warn_of_prompts(text_to_image.preprocessor, prompts)
     kept = num_beams if return_all_beams else 1
     length = text_to_image.backbone.image_length
     tokens = [np.zeros((0, kept, length), np.int32)]

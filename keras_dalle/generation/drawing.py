@@ -17,6 +17,7 @@ from keras_dalle.generation.one_by_one import decode_one_by_one
 from keras_dalle.generation.parameters import PARAMETERS
 from keras_dalle.generation.passes import draw_in_passes
 from keras_dalle.generation.prompt_inputs import text_rows
+from keras_dalle.generation.prompt_notes import warn_of_prompts
 from keras_dalle.generation.rows import rows_of
 from keras_dalle.generation.token_prompts import token_rows
 from keras_dalle.generation.traced import traced_functions
@@ -107,6 +108,10 @@ class Drawing:
 
         Raises:
             ValueError: a parameter is out of its range, or the model has no VQGAN.
+
+        Warns:
+            PromptWarning: a prompt is longer than the model reads, or ends in what may
+                be a time and was read as a weight.
         """
         self.require_vqgan("Generation")
         num_images = count("num_images", num_images)
@@ -146,6 +151,8 @@ class Drawing:
             prompt_rows, is_scalar = token_rows(self, inputs)
         else:
             prompt_rows, is_scalar = text_rows(inputs)
+            prompts, negative_prompts = prompt_rows.values()
+            warn_of_prompts(self.preprocessor, prompts, negative_prompts, stacklevel=3)
         num_prompts = len(next(iter(prompt_rows.values())))
         given = {name: x for name, x in parameters.items() if x is not None}
         given.setdefault("seed", secrets.randbits(31))
@@ -310,9 +317,10 @@ class Drawing:
 
         Args:
             inputs: a dictionary with `prompts`, one text for all pictures or one a
-                picture, and either `images` uint8 [B, H, W, 3] or `image_tokens` int
-                [B, T], such as `generate(..., return_tokens=True)` gives. Pictures go
-                through the VQGAN, which loses some of them.
+                picture, and either `images`, a batch or a list as of `encode_images`,
+                or `image_tokens` int [B, T], such as `generate(...,
+                return_tokens=True)` gives. Pictures go through the VQGAN, which loses
+                some of them.
             scoring_mode: `"log_likelihood"` is log p(picture | prompt), the natural
                 logarithm; `"pmi"`, pointwise mutual information, is log p(picture |
                 prompt) - log p(picture | blank prompt): how much the prompt speaks for
@@ -328,7 +336,9 @@ class Drawing:
         """
         self.require_vqgan("Scoring")
         self._require_preprocessor("Scoring")
-        return scoring.score_in_batches(self, inputs, scoring_mode, per_token)
+        scores = scoring.score_in_batches(self, inputs, scoring_mode, per_token)
+        warn_of_prompts(self.preprocessor, np.atleast_1d(inputs["prompts"]))
+        return scores
 
     def score_rows(self, prompt, image_tokens, scoring_mode="log_likelihood"):
         """What `score` runs, on tensors.

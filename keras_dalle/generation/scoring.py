@@ -14,11 +14,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_dalle.generation.given_images import squares
 from keras_dalle.generation.integer_products import integer_product
 from keras_dalle.generation.one_by_one import encode_function
+from keras_dalle.generation.pixels import rgb_pictures
 from keras_dalle.generation.traced import traced_functions
 from keras_dalle.generation.weighted_prompts import prompt_faults
 from keras_dalle.layers.narrow_weights import integer_products_by
+from keras_dalle.utils.foreign_values import shortened
+from keras_dalle.utils.plain_values import texts
 
 # The logits of 256 positions and 16,384 codes are 17 MB a row.
 ROWS_AT_ONCE = 16
@@ -132,10 +136,10 @@ SCORING_MODES = {
 
 def check_scoring_mode(scoring_mode: str) -> None:
     """Raises `ValueError` unless there is such a mode."""
-    if scoring_mode not in SCORING_MODES:
+    if scoring_mode not in list(SCORING_MODES):
         raise ValueError(
             f"`scoring_mode` must be one of {', '.join(SCORING_MODES)}. Received: "
-            f"{scoring_mode!r}."
+            f"{shortened(scoring_mode)}."
         )
 
 
@@ -214,7 +218,7 @@ def _rows_of(task, inputs):
             task.backbone.image_length,
             task.vqgan.codebook_size,
         )
-    prompts_B = np.array(inputs["prompts"], dtype=object)
+    prompts_B = texts("prompts", inputs["prompts"])
     if prompts_B.ndim and len(prompts_B) != len(pictures):
         raise ValueError(
             f"`prompts` must be one text, or one a picture (={len(pictures)}). "
@@ -228,18 +232,21 @@ def _rows_of(task, inputs):
 
 
 def _checked_images(images, size):
-    images = np.asarray(images)
-    if images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
+    pictures, is_one = rgb_pictures(images)
+    if is_one:
         raise ValueError(
-            f"`images` must be uint8 [B, {size}, {size}, 3]. Received: "
-            f"{images.dtype} {images.shape}. Resize them first."
+            "`images` must be a batch of pictures, or a list of them. Received: one "
+            "picture. Give a list of it."
         )
-    return images
+    return squares(pictures, size)
 
 
 def checked_tokens(image_tokens: Any, length: int, codebook_size: int) -> np.ndarray:
     """Image tokens as int32 [B, T]; raises `ValueError` unless they are such."""
-    tokens_BT = np.asarray(image_tokens)
+    try:
+        tokens_BT = np.asarray(image_tokens)
+    except ValueError:
+        tokens_BT = np.array(None)  # Rows of several lengths.
     is_integer = np.issubdtype(tokens_BT.dtype, np.integer)
     if not is_integer or tokens_BT.shape[1:] != (length,):
         raise ValueError(

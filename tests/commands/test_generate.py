@@ -14,7 +14,7 @@ from keras_dalle.generation.parameters import PARAMETERS, defaults_of
 from keras_dalle.utils.fingerprints import fingerprint_of_pixels
 from keras_dalle.utils.picture_files import read_metadata, read_picture
 from keras_dalle.utils.picture_metadata import GridLayout
-from tests.commands.command_line import drawn, run_command
+from tests.commands.command_line import drawn, refusal, run_command
 from tests.drawing_task import SIZE, DrawingTask
 
 DEFAULTS = defaults_of(None)
@@ -86,6 +86,28 @@ def test_seeds_wrap_as_in_the_model(draw, tmp_path):
 def test_many_rows_are_drawn_together(draw, task, tmp_path):
     drawn(draw("a", "b", "--num-images", 10, "-o", tmp_path / "x.png"))
     assert [len(batch) for batch in task.batches] == [16, 4]
+
+
+def test_weights_and_cuts_are_told(draw, tmp_path):
+    words = " ".join(f"w{number}" for number in range(33))
+    prompts = ["kick-off 20:45 AND fans", words, words, "sun:1.5 AND sea", "plain 3:2"]
+    said = drawn(draw(*prompts, "-o", tmp_path / "x.png")).stderr
+    assert "'kick-off 20' with weight 45, 'fans' with weight 1. If `:45` is" in said
+    assert "'sun' with weight 1.5, 'sea' with weight 1.\n" in said
+    assert said.count("w28 w29`; left out: `w30 w31 w32`") == 1
+    assert "plain" not in said and "Warning" not in said
+    many = [f"sun:{number} AND sea" for number in range(11)]
+    said = drawn(draw(*many, "-o", tmp_path / "x.png")).stderr
+    assert said.count("has parts") == 8 and "And 3 more such prompts" in said
+
+
+def test_empty_parts_are_one_clean_message(tiny, tmp_path):
+    said = refusal(
+        run_command(
+            "generate", " AND ", "--preset", tiny.folder, "-o", tmp_path / "x.png"
+        )
+    )
+    assert said.count("AND") == 3 and r"write `\AND`" in said
 
 
 def test_what_a_file_cannot_hold_is_refused_before_drawing(draw, task, tmp_path):

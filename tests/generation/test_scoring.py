@@ -199,12 +199,20 @@ def test_score_rows_in_a_saved_model(task, drawn, tmp_path):
         ("a cat", "must be a dictionary with `prompts` and either .* Received: str"),
         ({"prompts": "x"}, r"Received: \['prompts'\]"),
         (
-            {"prompts": "x", "images": np.zeros((1, 9, 8, 3), "uint8")},
-            r"`images` must be uint8 \[B, 8, 8, 3\]. Received: uint8 \(1, 9, 8, 3\)",
+            {"prompts": "x", "images": np.zeros((9, 8, 3), "uint8")},
+            "`images` must be a batch .* Received: one picture",
         ),
         (
-            {"prompts": "x", "images": np.zeros((1, 8, 8, 3), "float32")},
-            "Received: float32",
+            {"prompts": "x", "images": np.full((1, 8, 8, 3), 2.0)},
+            "from 0 to 1. Received: 2",
+        ),
+        (
+            {"prompts": ["x", None], "image_tokens": np.zeros((2, 16), int)},
+            "`prompts` must be a text, .* None",
+        ),
+        (
+            {"prompts": "x", "image_tokens": [[0] * 16, [0]]},
+            r"must be integers \[B, 16\]",
         ),
         (
             {"prompts": "x", "image_tokens": np.zeros((1, 15), int)},
@@ -278,3 +286,14 @@ def test_a_malformed_weight_is_named(task, drawn):
     inputs = {"prompts": "a:1,5 AND b", "image_tokens": drawn["image_tokens"]}
     with pytest.raises(ValueError, match="Received: `:1,5`"):
         task.score(inputs)
+
+
+def test_pictures_of_any_size_are_scored(task):
+    wide = np.random.default_rng(1).integers(0, 256, (2, 12, 20, 4)).astype("uint8")
+    tokens = task.encode_images(wide)
+    np.testing.assert_array_equal(
+        task.score({"prompts": "x", "images": list(wide)}),
+        task.score({"prompts": "x", "image_tokens": tokens}),
+    )
+    with pytest.raises(ValueError, match="`scoring_mode` must be one of .* .'pmi'."):
+        task.score({"prompts": "x", "image_tokens": tokens}, scoring_mode=["pmi"])

@@ -323,3 +323,16 @@ def test_a_row_that_cannot_be_drawn(target):
             model.generate(["a", "b"], temperature=[-1.0, 0.0])
         with pytest.raises(ValueError, match="pictures that `encode_images` has read"):
             model.generate(["a"], image=[[0] * 16])
+
+
+def test_a_server_cuts_a_prompt_where_the_model_does(task, target):
+    words = "one red kite above the sea and a small boat with white sails far away"
+    ((kept, _),) = task.preprocessor.kept_and_left_out([words])
+    with PredictionClient(target) as client:
+        model = ServedModel(client)
+        prompts = [words.encode(), b"a cat", kept.encode(), (kept + "  ").encode()]
+        ((served_kept, served_left_out),) = model.kept_and_left_out(prompts)
+    assert f"{served_kept} {served_left_out}" == words
+    # To whole words.
+    assert served_kept.startswith(kept.rstrip())
+    assert " " not in served_kept[len(kept.rstrip()) :]

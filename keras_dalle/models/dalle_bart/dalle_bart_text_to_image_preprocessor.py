@@ -99,6 +99,27 @@ class DalleBartTextToImagePreprocessor(
             prompts = empty_if_blank(prompts)
         return self._tokenize(prompts)
 
+    def kept_and_left_out(self, prompts):
+        """Says of prompts that are longer than the model reads where they are cut.
+
+        Args:
+            prompts: texts [B].
+
+        Returns:
+            A pair of texts, what is read and what is not, for each prompt that is cut.
+        """
+        ids = self.tokenizer(self._normalize(text_tensor("prompts", prompts)))
+        most = self.max_text_length - 2  # Beside <s> and </s>.
+        kept = self.tokenizer.detokenize(ids[:, :most]).numpy()
+        left_out = self.tokenizer.detokenize(ids[:, most:]).numpy()
+        lengths = ids.row_lengths().numpy()
+        # A character may be cut in two.
+        return [
+            (a.decode().rstrip("\ufffd"), b.decode().lstrip("\ufffd"))
+            for a, b, length in zip(kept, left_out, lengths, strict=True)
+            if length > most
+        ]
+
     def _normalize(self, prompts):
         return prompts if self._normalizer is None else self._normalizer(prompts)
 
