@@ -36,8 +36,8 @@ from keras_dalle.utils.foreign_values import shortened
 class DalleBartTextToImage(
     FromOriginalCheckpoint,
     NarrowByLoading,
-    Resumable,
     CheckedTraining,
+    Resumable,
     Drawing,
     keras_hub.models.TextToImage,
 ):
