@@ -35,7 +35,9 @@ def check_fields(
     known = {*required, *optional, *without_effect}
     for field in config:
         if field not in known:
-            (nearest,) = difflib.get_close_matches(field, known, n=1, cutoff=0.0)
+            # A name may be as long as the file.
+            word = str(field)[:64]
+            (nearest,) = difflib.get_close_matches(word, known, n=1, cutoff=0.0)
             raise ValueError(
                 f"Unknown field {shortened(field)} (={shortened(config[field])}) in "
                 f"the configuration. Did you mean `{nearest}`? Remove the field if it "

@@ -118,7 +118,10 @@ def assign_weights(
         raise ValueError(_message(faults, source))
     for path, (name, rule) in names.items():
         dtype = np.dtype(variables[path].dtype)
-        read = partial(_read, name, stored[name], rule.transform, dtype, on_assigned)
+        place = f"{name} of {source}" if source else name
+        read = partial(
+            _read, name, stored[name], rule.transform, dtype, on_assigned, place
+        )
         for variable, convert in _parts(variables[path]):
             set_value(variable, partial(_converted, read, convert))
 
@@ -152,26 +155,27 @@ def _read(
     transform: Transform,
     dtype: np.dtype,
     on_assigned: Callable[[str], None] | None,
+    place: str,
 ) -> np.ndarray:
     stored = tensor.read()
     with np.errstate(over="ignore"):
         array = np.asarray(transform.load(stored), dtype)
     if not np.isfinite(array).all():
-        _refuse_values(name, stored, dtype)
+        _refuse_values(place, stored, dtype)
     if on_assigned is not None:
         on_assigned(name)
     return array
 
 
-def _refuse_values(name: str, stored: np.ndarray, dtype: np.dtype) -> None:
+def _refuse_values(place: str, stored: np.ndarray, dtype: np.dtype) -> None:
     if np.isfinite(stored).all():
         raise ValueError(
-            f"Weights in {dtype.name} must be within its range. Received: {name} with "
+            f"Weights in {dtype.name} must be within its range. Received: {place} with "
             "larger ones. Load them in another dtype, e.g. bfloat16 or float32."
         )
     raise ValueError(
-        f"Weights must be finite numbers. Received: NaN or an infinity in {name}. Take "
-        "the file anew from where it was published."
+        f"Weights must be finite numbers. Received: NaN or an infinity in {place}. "
+        "Take the file anew from where it was published."
     )
 
 

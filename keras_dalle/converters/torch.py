@@ -88,8 +88,6 @@ def _load(path: Path) -> Any:
     try:
         with torch.serialization.safe_globals(_stand_ins(path) if is_zip else []):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
-    except OSError:
-        raise
     except Exception as error:
         raise ValueError(_complaint(path, error)) from error
 

@@ -57,7 +57,8 @@ def _descriptions(path: Path) -> list[bytes]:
             fits = sum(sizes) <= _MAX_PICKLE_BYTES and len(entries) <= _MAX_ENTRIES
             if fits and not is_compressed:
                 return [archive.read(entry) for entry in pickles]
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    # Besides: a place before the file's start, and a name in no known text.
+    except (zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError) as error:
         raise ValueError(
             f"{path} is damaged or not a checkpoint of PyTorch ({described(error)}). "
             "Copy or download the file again."

@@ -17,7 +17,9 @@ from keras_dalle.commands.convert import destination
 from keras_dalle.commands.progress import console
 from keras_dalle.converters.flax import open_flax_msgpack, write_flax_msgpack
 from keras_dalle.converters.tensors import StoredTensor
+from keras_dalle.converters.vqgan_taming import save_taming_vqgan
 from keras_dalle.models import DalleBartBackbone
+from tests.converters.tiny_vqgans import tiny_vqgan
 from tests.golden.golden_data import ROOT, cases
 
 CASE = cases("dallebart")[0]
@@ -281,3 +283,15 @@ def test_files_of_a_taming_folder_can_be_chosen(tmp_path):
     assert run(source, tmp_path / "x", *options).exit_code == 0
     result = run(CASE, tmp_path / "y", *options)
     assert result.exit_code == 1 and "for a folder of another format" in result.stderr
+
+
+def test_a_vqgan_of_other_codes_is_refused_before_anything_is_written(source, tmp_path):
+    shutil.copytree(ROOT / "text" / "tokenizer", source, dirs_exist_ok=True)
+    other = tmp_path / "vqgan"
+    other.mkdir()
+    save_taming_vqgan(tiny_vqgan(), other)
+    result = run(source, tmp_path / "x", "--vqgan", other)
+    assert result.exit_code == 1
+    assert "must have the 64 codes that the model draws. Received: 7" in result.stderr
+    assert not (tmp_path / "x").exists()
+    assert run(source, tmp_path / "x", "--vqgan", VQGAN_CASE).exit_code == 0

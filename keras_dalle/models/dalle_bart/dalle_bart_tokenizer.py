@@ -24,7 +24,7 @@ from keras_dalle.text.vocabulary import (
     read_vocabulary,
     write_vocabulary,
 )
-from keras_dalle.utils.foreign_values import shortened
+from keras_dalle.utils.foreign_values import naming, shortened
 
 
 @keras.saving.register_keras_serializable(package="keras_dalle")
@@ -73,7 +73,9 @@ class DalleBartTokenizer(SavedAlone, FromOriginalCheckpoint, Tokenizer):
             FileNotFoundError: if the folder has neither.
             ValueError: if a file is damaged, or of another kind of tokenizer.
         """
-        return cls(*read_tokenizer_files(directory))
+        vocabulary, merges = read_tokenizer_files(directory)
+        with naming(directory):
+            return cls(vocabulary, merges)
 
     from_original = from_files
 
@@ -126,10 +128,10 @@ class DalleBartTokenizer(SavedAlone, FromOriginalCheckpoint, Tokenizer):
         write_vocabulary(dir_path, self._checked_vocabulary())
 
     def load_assets(self, dir_path: str) -> None:
-        self.set_vocabulary_and_merges(
-            os.path.join(dir_path, VOCABULARY_FILE),
-            os.path.join(dir_path, MERGES_FILE),
-        )
+        vocabulary = read_vocabulary(os.path.join(dir_path, VOCABULARY_FILE))
+        merges = read_merges(os.path.join(dir_path, MERGES_FILE))
+        with naming(dir_path):
+            self.set_vocabulary_and_merges(vocabulary, merges)
 
     def call(self, inputs, training=None):
         return self.tokenize(inputs)
