@@ -103,7 +103,7 @@ def test_places_without_permission(words):
             "`temperature` must be a finite number above 0",
         ),
         (
-            ["red", "--guidance-scale", "nan"],
+            ["red", "--guidance-scale", "-0.5"],
             "`guidance_scale` must be a finite number",
         ),
         (["red", "--top-p", "1.5"], "`top_p` must be above 0 and at most 1"),
