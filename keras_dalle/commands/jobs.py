@@ -9,6 +9,7 @@ import typer
 
 from keras_dalle.commands import streaming
 from keras_dalle.commands.given_pictures import GivenPicture, known_tokens_of
+from keras_dalle.commands.options import MAX_PICTURES
 from keras_dalle.commands.outputs import Output, output_of, write_pictures
 from keras_dalle.commands.progress import console
 from keras_dalle.commands.prompt_notes import prompts_told
@@ -104,8 +105,14 @@ class Job:
                 markup=False,
                 soft_wrap=True,
             )
-        for entry in read.entries:
-            self.best.check(entry.num_images or self.num_images)
+        counts = [entry.num_images or self.num_images for entry in read.entries]
+        for count in counts:
+            self.best.check(count)
+        if sum(counts) > MAX_PICTURES:
+            raise ValueError(
+                f"A prompts file must ask for at most {MAX_PICTURES:,} pictures. "
+                f"Received: {sum(counts):,} in {name_of(path)}. Split the file."
+            )
         return read.entries
 
     def draw(

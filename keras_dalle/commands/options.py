@@ -8,8 +8,9 @@ import typer
 from keras_dalle.commands import numbers
 
 INT32_MAX = 2**31 - 1
-# Of a prompt: days of drawing, and no list that fills the memory.
+# Days of drawing, and no list that fills the memory: of a prompt, and of a file.
 MAX_NUM_IMAGES = 100_000
+MAX_PICTURES = 1_000_000
 
 Prompts = Annotated[list[str] | None, typer.Argument(help="Texts to draw.")]
 PromptsFile = Annotated[

@@ -205,8 +205,9 @@ def _given(filled: dict[str, Any]) -> GivenPicture:
     }
     rows = filled.pop("keep_rows", None)
     # JSON has numbers.
-    keep_rows = rows
-    if not isinstance(rows, str | None):
+    if isinstance(rows, str | None):
+        keep_rows = None if rows is None else str(_whole(rows))
+    else:
         keep_rows = str(_integer("keep_rows", rows, 1, MAX_SIDE))
     share = filled.pop("keep_fraction", None)
     if share is not None:

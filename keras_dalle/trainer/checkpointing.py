@@ -132,7 +132,7 @@ def _telling_of_damage(newest: str | None) -> Iterator[None]:
         raise ValueError(
             f"The checkpoint {newest!r} must belong to this recipe's model and "
             "optimizer. Resume with the recipe that wrote it, or choose a new "
-            f"run folder. ({str(error).splitlines()[0]})"
+            f"run folder. ({shortened(str(error))})"
         ) from error
     # TensorFlow has an IndexError for a file that is too short.
     except (tf.errors.OpError, IndexError) as error:

@@ -1,4 +1,4 @@
-"""Smaller weight files."""
+"""Weight files: room for them, whether they are whole, and smaller ones."""
 
 import math
 import os
@@ -30,9 +30,13 @@ def check_room(folder: str | os.PathLike, model: Any) -> None:
         math.prod(variable.shape) * np.dtype(variable.dtype).itemsize
         for variable in model.variables
     )
+    _take_room(folder, sum(sizes) + HEADERS)
+
+
+def _take_room(folder: str | os.PathLike, size: int) -> None:
     with tempfile.TemporaryFile(dir=os.fspath(folder)) as file:
         if hasattr(os, "posix_fallocate"):  # macOS has none.
-            os.posix_fallocate(file.fileno(), 0, sum(sizes) + HEADERS)
+            os.posix_fallocate(file.fileno(), 0, size)
 
 
 def check_weight_files(preset_directory: str | os.PathLike) -> None:
@@ -61,12 +65,10 @@ def store_half_precision(preset_directory: str | os.PathLike) -> None:
         preset_directory: a folder written by `save_to_preset`.
     """
     for path in sorted(Path(preset_directory).glob("*.weights.h5")):
-        with (
-            atomic_path(path) as partial,
-            h5py.File(path) as source,
-            h5py.File(partial, "w") as target,
-        ):
-            source.visititems(lambda name, item: _copy(name, item, target))
+        with atomic_path(path) as partial:
+            _take_room(partial.parent, path.stat().st_size)
+            with h5py.File(path) as source, h5py.File(partial, "w") as target:
+                source.visititems(lambda name, item: _copy(name, item, target))
 
 
 def _copy(name, item, target):

@@ -103,7 +103,7 @@ def test_places_without_permission(words):
             "`temperature` must be a finite number above 0",
         ),
         (
-            ["red", "--guidance-scale", "nan"],
+            ["red", "--guidance-scale", "-0.5"],
             "`guidance_scale` must be a finite number",
         ),
         (["red", "--top-p", "1.5"], "`top_p` must be above 0 and at most 1"),
@@ -126,6 +126,11 @@ def test_an_export_of_a_version_that_is_there_is_refused(tmp_path):
     assert "A version is never overwritten" in refusal(run_command(*words))
 
 
-def test_more_pictures_than_days_of_drawing():
+def test_more_pictures_than_days_of_drawing(tmp_path):
+    (tmp_path / "p.csv").write_text("prompt,num_images\n" + "red,99999\n" * 11)
+    words = ["generate", *P, "--prompts-file", "p.csv", "-o", "out/"]
+    assert "at most 1,000,000 pictures. Received: 1,099,989" in refusal(
+        run_command(*words)
+    )
     result = run_command("generate", "red", *P, "--num-images", 10**9)
     assert result.exit_code == 2 and "Invalid value for '--num-images'" in result.stderr

@@ -220,3 +220,11 @@ def test_a_row_says_how_many_pictures(read):
     requests = requests_of(entries, "", {"seed": 1}, num_images=2)
     seeds = [(r.row.prompt, r.row.parameters["seed"]) for r in requests]
     assert seeds == [("red", 5), ("red", 6), ("red", 7), ("blue", 1), ("blue", 2)]
+
+
+@pytest.mark.parametrize("text, rows", [("20.0", "20"), ("50%", "50%"), ("20", "20")])
+def test_rows_that_stay_are_whole_numbers_or_shares(read, text, rows):
+    (entry,) = read("p.csv", f"prompt,image,keep_rows\nred,a.png,{text}\n")
+    assert entry.given.keep_rows == rows
+    (entry,) = read("p.json", '[{"prompt": "red", "image": "a", "keep_rows": 20.0}]')
+    assert entry.given.keep_rows == "20"
