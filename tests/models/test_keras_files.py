@@ -79,9 +79,9 @@ def train(model, data, **options):
 # === Training goes on ===
 
 
-def interrupted(task, optimizer, folder):
+def interrupted(task, folder, **options):
     """The file after one epoch of two; the task has trained for both."""
-    task.compile(optimizer=optimizer)
+    task.compile(**options)
     checkpoint = keras.callbacks.ModelCheckpoint(folder / "{epoch}.keras")
     train(task, EXAMPLES, epochs=2, callbacks=[checkpoint])
     return folder / "1.keras"
@@ -89,7 +89,7 @@ def interrupted(task, optimizer, folder):
 
 def test_a_loaded_checkpoint_trains_on_bit_for_bit(tmp_path):
     task = noisy_task()
-    loaded = load(interrupted(task, adamw(), tmp_path))
+    loaded = load(interrupted(task, tmp_path, optimizer=adamw()))
     assert type(loaded) is DalleBartTextToImage and loaded.compiled
     assert int(loaded.optimizer.iterations) == 3
     history = train(loaded, EXAMPLES, initial_epoch=1, epochs=2).history
@@ -113,7 +113,8 @@ def test_one_import_is_enough_in_a_fresh_process(tmp_path):
     """With Shampoo, for which the layers that stay frozen matter most."""
     task = noisy_task()
     FineTuning(embeddings_only=True).apply(task)
-    path = interrupted(task, shampoo(), tmp_path)
+    # Eagerly, since Shampoo's step takes long to trace.
+    path = interrupted(task, tmp_path, optimizer=shampoo(), run_eagerly=True)
     reply = subprocess.run(
         [sys.executable, "-W", "error::UserWarning", "-c", IN_A_FRESH_PROCESS, path],
         cwd=Path(__file__).parents[2],
@@ -130,7 +131,7 @@ def test_a_vqgan_in_training_comes_back_too(tmp_path):
     # One that draws codes by a generator of random numbers.
     trainer = VQGANTrainer(VQGANBackbone(**TINY_VQGAN, quantizer="gumbel"))
     trainer.backbone.quantizer.projection.trainable = False
-    trainer.compile(AdamW(WarmUp(1e-3, warmup_steps=1)))
+    trainer.compile(AdamW(WarmUp(1e-3, warmup_steps=1)), run_eagerly=True)
     train(trainer, IMAGES)
     trainer.save(tmp_path / "vqgan.keras")
     loaded = load(tmp_path / "vqgan.keras")

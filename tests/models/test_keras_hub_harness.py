@@ -185,6 +185,7 @@ def test_task(case):
         (data,),
         expected_output_shape=(3, 9, 17),
         batch_size=3,
+        compile_kwargs={"run_eagerly": True},  # less to trace
     )
     inputs = keras.tree.map_structure(np.asarray, preprocessor()(data)[0])
     case.run_model_saving_test(DalleBartTextToImage, task_parts(), inputs)
