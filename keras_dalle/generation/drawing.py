@@ -89,7 +89,7 @@ class Drawing:
                 float from 0 to 1, grey or with alpha too, or a Pillow image. Its middle
                 square is resized to the model's size; what stays is as the VQGAN shows
                 it. Or image tokens, int [T], -1 where to draw, and no mask.
-            mask: [H, W], or one a prompt, as the image: true or above 0 where to draw.
+            mask: [H, W] as the image, or one a prompt: true or above 0 where to draw.
                 A token is drawn if any of its pixels is masked. Drawing goes from the
                 top left to the bottom right and sees only what is before it.
             keep_fraction: float from 0 to 1, or one a prompt: the share of the image's
@@ -157,10 +157,8 @@ class Drawing:
         given = {name: x for name, x in parameters.items() if x is not None}
         given.setdefault("seed", secrets.randbits(31))
         rows = rows_of(prompt_rows, num_images, {**self.generation_defaults, **given})
-        if keep_fraction is not None and mask is None:
-            side = int(self.backbone.image_length**0.5)
-            mask = np.ones((side, side), bool)
-        known = given_tokens(self, image, mask, num_prompts)
+        is_varied = keep_fraction is not None
+        known = given_tokens(self, image, mask, num_prompts, is_varied)
         rows |= {k: np.repeat(x, num_images, axis=0) for k, x in known.items()}
         if keep_fraction is not None:
             fraction_B = checked_fractions(keep_fraction, num_prompts)

@@ -3,6 +3,7 @@
 # B pictures, H height, W width, G tokens along a side, T = G * G image tokens
 
 from collections.abc import Sequence
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 
 from keras_dalle.generation.one_by_one import encode_function
 from keras_dalle.generation.pixels import rgb, rgb_pictures
+from keras_dalle.utils.foreign_values import shortened
 
 
 def square(image: Any, size: int) -> np.ndarray:
@@ -49,26 +51,39 @@ def open_tokens(mask_HW: np.ndarray, grid: int) -> np.ndarray:
     """Which tokens a mask asks to draw: those with a masked pixel in their cell.
 
     Args:
-        mask_HW: [H, W], true or above 0 where to draw; cropped as `square` crops.
+        mask_HW: [H, W] or [H, W, 1], true or above 0 where to draw; cropped as `square`
+            crops.
         grid: G.
 
     Returns:
         bool [G * G].
 
     Raises:
-        ValueError: the mask has no two dimensions.
+        ValueError: the mask has no two dimensions, or holds no numbers.
     """
-    mask_HW = np.asarray(mask_HW)
-    if mask_HW.ndim != 2 or not mask_HW.size:
-        raise ValueError(
-            "`mask` must be [H, W], above 0 where to draw. Received: "
-            f"{list(mask_HW.shape)}."
-        )
-    middle = _middle_square(mask_HW)
+    middle = _middle_square(_mask(mask_HW))
     is_open_GG = np.zeros((grid, grid), bool)
     rows, columns = np.nonzero(middle > 0)
     is_open_GG[rows * grid // len(middle), columns * grid // len(middle)] = True
     return is_open_GG.reshape(-1)
+
+
+def _mask(mask: Any) -> np.ndarray:
+    """A mask as an array [H, W]."""
+    mask = np.asarray(mask)
+    shape = list(mask.shape)
+    if mask.ndim == 3 and shape[2] == 1:
+        mask = mask[..., 0]
+    if mask.ndim != 2 or not mask.size or mask.dtype.kind not in "biuf":
+        raise ValueError(
+            "`mask` must be numbers [H, W], above 0 where to draw. Received: "
+            f"{mask.dtype} {shape}."
+        )
+    if np.isnan(mask).any():
+        raise ValueError(
+            "`mask` must be numbers, above 0 where to draw. Received: NaN among them."
+        )
+    return mask
 
 
 def _middle_square(pixels):
@@ -78,16 +93,19 @@ def _middle_square(pixels):
     return np.ascontiguousarray(pixels[top : top + side, left : left + side])
 
 
-def given_tokens(task: Any, image: Any, mask: Any, count: int) -> dict[str, np.ndarray]:
+def given_tokens(
+    task: Any, image: Any, mask: Any, count: int, is_varied: bool = False
+) -> dict[str, np.ndarray]:
     """The tokens that are given for `count` pictures, and which of them stay.
 
     Args:
         task: a `DalleBartTextToImage`.
         image: `None`, or what `rgb_pictures` takes: one for all pictures, or one each;
             or image tokens, int [T] with -1 where to draw anew, or a list of such.
-        mask: `None`, or [H, W], or a list of such: where to draw anew. Image tokens
-            have none.
+        mask: `None`, or [H, W] as the image, or a list of such: where to draw anew.
+            Image tokens have none.
         count: B.
+        is_varied: whether all of an image is drawn anew where it has no mask.
 
     Returns:
         `known_tokens` int32 [B, T] and `known_mask` bool [B, T].
@@ -97,26 +115,77 @@ def given_tokens(task: Any, image: Any, mask: Any, count: int) -> dict[str, np.n
             a token is none of the VQGAN's.
     """
     length = task.backbone.image_length
-    if image is not None and mask is None and _rank(image) <= 2:
-        return _known_tokens(image, length, task.vqgan.codebook_size, count)
-    if (image is None) != (mask is None):
-        raise ValueError(
-            "`image` and `mask` need each other: the mask says where to draw. Received "
-            f"only `{'mask' if image is None else 'image'}`."
-        )
-    if image is None:
+    says_what = mask is not None or is_varied
+    if image is None and not says_what:
         return {
             "known_tokens": np.zeros((count, length), np.int32),
             "known_mask": np.zeros((count, length), bool),
         }
+    _check_forms(image, mask, says_what)
+    if not says_what:
+        return _known_tokens(image, length, task.vqgan.codebook_size, count)
     size, grid = task.vqgan.image_size, int(length**0.5)
     pictures, is_one = rgb_pictures(image)
     pictures = _one_each("image", pictures[0] if is_one else pictures, 3, count)
-    open_BT = [open_tokens(one, grid) for one in _one_each("mask", mask, 2, count)]
+    if mask is None:
+        open_BT = np.ones((count, length), bool)
+    else:
+        masks = _masks(mask, count)
+        for picture, one in zip(pictures, masks, strict=True):
+            _check_mask_of(picture, one)
+        open_BT = np.array([open_tokens(one, grid) for one in masks], bool)
     return {
         "known_tokens": encode_function(task.vqgan)(squares(pictures, size)).numpy(),
-        "known_mask": ~np.array(open_BT, bool).reshape(count, length),
+        "known_mask": ~open_BT.reshape(count, length),
     }
+
+
+def _check_forms(image, mask, says_what):
+    """Raises `ValueError` unless image and mask go together, by what they are."""
+    for name, value in (("image", image), ("mask", mask)):
+        if value is not None and (_rank(value) == 0 or _is_list_of_names(value)):
+            raise ValueError(
+                f"`{name}` must be an array or a Pillow image, or a list of them. "
+                f"Received: {shortened(value)}. `PIL.Image.open` reads a file."
+            )
+    if image is None:
+        name = "keep_fraction" if mask is None else "mask"
+        raise ValueError(
+            f"`image` and `{name}` need each other: it says where to draw. Received "
+            f"only `{name}`."
+        )
+    if not says_what and _rank(image) > 2:
+        raise ValueError(
+            "`image` and `mask` need each other: the mask says where to draw. Received "
+            "only `image`. `keep_fraction` keeps a share of it."
+        )
+    if says_what and _rank(image) == 1:
+        raise ValueError(
+            "Image tokens say where to draw, by -1. Received: `image` as tokens with "
+            "`mask` or `keep_fraction`. Leave these out."
+        )
+
+
+def _is_list_of_names(values):
+    is_list = isinstance(values, list | tuple) and len(values)
+    return bool(is_list) and (isinstance(values[0], str | bytes | PathLike | None))
+
+
+def _masks(mask, count):
+    """One mask [H, W] a picture."""
+    if not isinstance(mask, list | tuple):
+        mask = np.asarray(mask)
+    is_one_of_a_channel = _rank(mask) == 3 and np.shape(mask[0])[-1] == 1
+    masks = _one_each("mask", mask, 3 if is_one_of_a_channel else 2, count)
+    return [_mask(one) for one in masks]
+
+
+def _check_mask_of(picture_HWC, mask_HW):
+    if mask_HW.shape != picture_HWC.shape[:2]:
+        raise ValueError(
+            "`mask` must have its image's height and width. Received: "
+            f"{list(mask_HW.shape)} for an image of {list(picture_HWC.shape[:2])}."
+        )
 
 
 def _known_tokens(tokens, length, codebook_size, count):
@@ -126,7 +195,8 @@ def _known_tokens(tokens, length, codebook_size, count):
         if one.shape != (length,) or not np.issubdtype(one.dtype, np.integer):
             raise ValueError(
                 f"`image`, as image tokens, must be int [{length}], or one such a "
-                f"picture. Received: {one.dtype} {list(one.shape)}."
+                f"picture. Received: {one.dtype} {list(one.shape)}. A grey picture "
+                "needs a `mask` or a `keep_fraction`."
             )
     tokens_BT = np.array(one_each).reshape(count, length)
     if count and ((tokens_BT < -1) | (tokens_BT >= codebook_size)).any():
@@ -142,6 +212,8 @@ def _known_tokens(tokens, length, codebook_size, count):
 
 def _rank(values):
     """As `np.ndim`; arrays in a list may be of different shapes."""
+    if isinstance(values, str | bytes | PathLike):
+        return 0
     if isinstance(values, list | tuple) and len(values):
         return 1 + _rank(values[0])
     return np.ndim(values)
@@ -154,6 +226,6 @@ def _one_each(name, values, rank, count):
     if len(values) != count:
         raise ValueError(
             f"`{name}` must be one for all, or one a picture (={count}). Received: "
-            f"{len(values)}."
+            f"{len(values)} of them."
         )
     return list(values)

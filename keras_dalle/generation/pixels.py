@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from keras_dalle.utils.foreign_values import shortened
+
 
 def rgb(image: Any) -> np.ndarray:
     """The pixels of one picture; what is transparent is on white.
@@ -26,6 +28,11 @@ def rgb(image: Any) -> np.ndarray:
     pixels = np.asarray(image)
     if pixels.ndim == 2:
         pixels = pixels[..., None]
+    if not pixels.ndim:
+        raise ValueError(
+            "`image` must be an array or a Pillow image. Received: "
+            f"{shortened(image)}. `PIL.Image.open` reads a file."
+        )
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4) or not pixels.size:
         raise ValueError(
             "`image` must be [H, W], or [H, W, C] of 1 to 4 channels, grey or RGB, "

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_dalle.generation.given_images import open_tokens, square
 from tests.tiny_preset import tiny_task
@@ -71,6 +72,21 @@ def test_one_image_a_prompt_is_as_each_alone(task):
         np.testing.assert_array_equal(together[row], alone)
 
 
+def test_a_mask_may_have_one_channel(task):
+    image = RNG.integers(0, 256, (10, 14, 3)).astype(np.uint8)
+    mask = RNG.random((10, 14)) < 0.1
+    expected = task.generate(["x", "y"], seed=2, image=image, mask=mask)
+    for given in (
+        mask[..., None],
+        np.stack([mask, mask])[..., None],
+        [mask[..., None], mask.astype(np.uint8) * 255],
+        mask.tolist(),
+        Image.fromarray(mask),
+    ):
+        drawn = task.generate(["x", "y"], seed=2, image=image, mask=given)
+        np.testing.assert_array_equal(drawn, expected)
+
+
 def test_pictures_of_several_sizes_are_as_each_alone(task):
     sizes = [(9, 12), (20, 8)]
     images = [RNG.integers(0, 256, (*size, 3)).astype(np.uint8) for size in sizes]
@@ -112,7 +128,37 @@ def test_image_tokens_stand_for_image_and_mask(task):
         ),
         (
             {"image": np.zeros((8, 8, 3), np.uint8), "mask": np.zeros((0, 8))},
-            r"`mask` must be \[H, W\]",
+            r"`mask` must be numbers \[H, W\]",
+        ),
+        (
+            {"image": np.zeros((8, 9, 3), np.uint8), "mask": np.zeros((9, 8))},
+            r"image's height and width. Received: \[9, 8\] for an image of \[8, 9\]",
+        ),
+        (
+            {"image": [np.zeros((8, 8)), np.zeros((6, 6))], "mask": np.zeros((8, 8))},
+            r"Received: \[8, 8\] for an image of \[6, 6\]",
+        ),
+        (
+            {"image": np.zeros((8, 8)), "mask": [np.zeros((8, 8, 3))] * 2},
+            r"`mask` must be numbers \[H, W\], .* float64 \[8, 8, 3\]",
+        ),
+        (
+            {"image": np.zeros((8, 8)), "mask": np.full((8, 8), np.nan)},
+            "Received: NaN among them",
+        ),
+        ({"image": "cat.png"}, "Received: 'cat.png'. `PIL.Image.open` reads a file"),
+        ({"image": ["a.png", "b.png"], "mask": np.zeros((8, 8))}, "`PIL.Image.open`"),
+        ({"image": np.zeros((8, 8)), "mask": True}, "`mask` must be an array .* True"),
+        ({"image": 7, "keep_fraction": 0.5}, "`image` must be an array .* 7"),
+        ({"keep_fraction": 0.5}, "Received only `keep_fraction`"),
+        ({"image": [0] * 16, "keep_fraction": 0.5}, "Leave these out"),
+        (
+            {"image": np.zeros((8, 8, 3)), "keep_fraction": "0.5"},
+            "`keep_fraction` must be a number, .* '0.5'",
+        ),
+        (
+            {"image": np.zeros((8, 8, 3)), "keep_fraction": [0.5, float("nan")]},
+            "`keep_fraction` must be from 0 to 1",
         ),
         ({"image": [0] * 15}, r"must be int \[16\], or one such a picture"),
         ({"image": [[0] * 16, [0] * 15]}, r"must be int \[16\].* int64 \[15\]"),

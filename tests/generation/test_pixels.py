@@ -70,7 +70,8 @@ def test_one_picture_and_batches():
         (RGB / 127.5 - 1, "must be from 0 to 1. Received: -"),
         (np.full((2, 2, 3), np.nan), "must be from 0 to 1. Received: nan"),
         (Image.fromarray(np.zeros((2, 2), np.uint16)), "Received: uint16"),
-        ("cat.png", r"must be \[H, W\]"),
+        ("cat.png", "must be an array or a Pillow image. Received: 'cat.png'"),
+        (None, "must be an array .* None"),
     ],
 )
 def test_faults_are_named(image, message):
