@@ -117,6 +117,13 @@ def as_markdown(card: Mapping[str, Any]) -> str:
         + ".",
         "",
     ]
+    length = card["architecture"].get("preprocessor", {}).get("max_text_length")
+    if length is not None:
+        lines += [
+            f"A prompt is read up to {length} tokens, `<s>` and `</s>` among them. The "
+            "rest of a longer one is left out, and `error` does not tell.",
+            "",
+        ]
     if card["server_flags"]:
         flags = " ".join(f"`{flag}`" for flag in card["server_flags"])
         lines += [f"The server must be started with {flags}.", ""]
