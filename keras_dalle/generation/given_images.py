@@ -70,7 +70,7 @@ def open_tokens(mask_HW: np.ndarray, grid: int) -> np.ndarray:
 
 def _mask(mask: Any) -> np.ndarray:
     """A mask as an array [H, W]."""
-    mask = np.asarray(mask)
+    mask = _array(mask)
     shape = list(mask.shape)
     if mask.ndim == 3 and shape[2] == 1:
         mask = mask[..., 0]
@@ -159,7 +159,7 @@ def _check_forms(image, mask, says_what):
             "`image` and `mask` need each other: the mask says where to draw. Received "
             "only `image`. `keep_fraction` keeps a share of it."
         )
-    if says_what and _rank(image) == 1:
+    if says_what and _rank(image) == 1 and len(image):
         raise ValueError(
             "Image tokens say where to draw, by -1. Received: `image` as tokens with "
             "`mask` or `keep_fraction`. Leave these out."
@@ -173,11 +173,23 @@ def _is_list_of_names(values):
 
 def _masks(mask, count):
     """One mask [H, W] a picture."""
-    if not isinstance(mask, list | tuple):
-        mask = np.asarray(mask)
-    is_one_of_a_channel = _rank(mask) == 3 and np.shape(mask[0])[-1] == 1
-    masks = _one_each("mask", mask, 3 if is_one_of_a_channel else 2, count)
-    return [_mask(one) for one in masks]
+    is_list = isinstance(mask, list | tuple) and _rank(mask) != 2
+    if not is_list:
+        mask = _array(mask)
+        shape = mask.shape
+        is_batch = mask.ndim == 4 or (mask.ndim == 3 and shape[2] not in (1, 3, 4))
+        if mask.ndim < 2 or (not is_batch and len(mask) != count):
+            return [_mask(mask)] * count
+    rank = 3 if _rank(mask) == 3 and np.shape(mask[0])[-1:] == (1,) else 2
+    return [_mask(one) for one in _one_each("mask", mask, rank, count)]
+
+
+def _array(values):
+    """As `np.asarray`; rows of several lengths are one object."""
+    try:
+        return np.asarray(values)
+    except ValueError:
+        return np.array(None)
 
 
 def _check_mask_of(picture_HWC, mask_HW):

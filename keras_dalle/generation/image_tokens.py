@@ -24,10 +24,15 @@ def encode_images(task: Any, images: Any) -> np.ndarray:
 def decode_tokens(task: Any, image_tokens: Any) -> np.ndarray:
     """What `DalleBartTextToImage.decode_tokens` does, which describes it."""
     vqgan = task.require_vqgan("Decoding tokens")
-    is_one = np.ndim(image_tokens) == 1
-    tokens_BT = np.asarray(image_tokens)[None] if is_one else image_tokens
+    try:
+        tokens = np.asarray(image_tokens)
+    except ValueError:
+        tokens = np.array(None)  # Rows of several lengths.
+    is_one = tokens.ndim == 1
     tokens_BT = checked_tokens(
-        tokens_BT, task.backbone.image_length, vqgan.codebook_size
+        tokens[None] if is_one else tokens,
+        task.backbone.image_length,
+        vqgan.codebook_size,
     )
     images_BHWC = decode_function(vqgan)(tokens_BT).numpy()
     return images_BHWC[0] if is_one else images_BHWC

@@ -15,6 +15,7 @@ import numpy as np
 
 from keras_dalle.generation.prompt_inputs import text_rows
 from keras_dalle.generation.scoring import SCORING_MODES
+from keras_dalle.utils.foreign_values import shortened
 from keras_dalle.utils.plain_values import count, integers
 
 # (prompts [M], images uint8 [M, H, W, 3], image_tokens int32 [M, T]) -> float [M],
@@ -72,7 +73,7 @@ def best_of(
         raise ValueError(
             f"`keep` (={keep}) must be at most `num_images` (={num_images})."
         )
-    rank = model_ranker(text_to_image, ranker) if isinstance(ranker, str) else ranker
+    rank = ranker if callable(ranker) else model_ranker(text_to_image, ranker)
     rows, is_scalar = text_rows(inputs)
     prompts_B = rows["prompt"]
     seed = secrets.randbits(31) if seed is None else integers("seed", seed, np.int64)
@@ -119,10 +120,10 @@ def model_ranker(text_to_image: Any, scoring_mode: str) -> Ranker:
     The tokens of the picture itself would be others: the VQGAN does not give back what
     it was given.
     """
-    if scoring_mode not in SCORING_MODES:
+    if scoring_mode not in list(SCORING_MODES):
         raise ValueError(
             f"`ranker` must be one of {', '.join(SCORING_MODES)}, or a function. "
-            f"Received: {scoring_mode!r}."
+            f"Received: {shortened(scoring_mode)}."
         )
 
     def rank(prompts, images, image_tokens):

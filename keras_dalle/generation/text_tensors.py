@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_dalle.utils.foreign_values import shortened
 from keras_dalle.utils.plain_values import texts
 
 
@@ -51,3 +52,30 @@ def token_tensor(name: str, values: Any) -> tf.Tensor:
             f"{tokens.dtype} {shape}."
         )
     return tf.cast(tokens, tf.int32)
+
+
+def id_tensor(name: str, values: Any) -> tf.Tensor | tf.RaggedTensor:
+    """Token ids [..., N] as a tensor, ragged where rows have several lengths.
+
+    Args:
+        name: of the ids, for errors.
+        values: integers in lists, an array, or a tensor, ragged too.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if tf.is_tensor(values):
+        ids = values
+    else:
+        try:
+            ids = np.asarray(values)
+        except ValueError:
+            ids = tf.ragged.constant(values)
+        if isinstance(ids, np.ndarray) and not ids.size:
+            ids = ids.astype(np.int32)
+    is_integer = ids.dtype != object and tf.as_dtype(ids.dtype).is_integer
+    if not is_integer or tf.TensorShape(ids.shape).rank == 0:
+        raise ValueError(
+            f"`{name}` must be integers [..., N]. Received: {shortened(values)}."
+        )
+    return tf.convert_to_tensor(ids) if isinstance(ids, np.ndarray) else ids

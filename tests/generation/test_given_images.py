@@ -143,6 +143,12 @@ def test_image_tokens_stand_for_image_and_mask(task):
             r"`mask` must be numbers \[H, W\], .* float64 \[8, 8, 3\]",
         ),
         (
+            {"image": np.zeros((8, 8)), "mask": Image.new("RGB", (8, 8))},
+            r"`mask` must be numbers \[H, W\], .* uint8 \[8, 8, 3\]",
+        ),
+        ({"image": np.zeros((8, 8)), "mask": [[1, 2], [3]]}, "`mask` must be numbers"),
+        ({"image": np.zeros((8, 8)), "mask": np.ones(8)}, r"float64 \[8\]"),
+        (
             {"image": np.zeros((8, 8)), "mask": np.full((8, 8), np.nan)},
             "Received: NaN among them",
         ),

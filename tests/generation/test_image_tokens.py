@@ -49,6 +49,8 @@ def test_faults_are_named(task):
         task.decode_tokens([0] * 15 + [32])
     with pytest.raises(ValueError, match=r"integers \[B, 16\]. Received: .*\(1, 15\)"):
         task.decode_tokens([0] * 15)
+    with pytest.raises(ValueError, match=r"integers \[B, 16\]"):
+        task.decode_tokens([[0] * 16, [0]])
     with pytest.raises(ValueError, match="`image` must be uint8, or float"):
         task.encode_images(np.zeros((8, 8, 3), int))
     blind = DalleBartTextToImage(task.backbone, task.preprocessor)

@@ -95,6 +95,7 @@ def test_one_of_one(task, inputs):
         ({"keep": "2"}, "`keep` must be an integer .* '2'"),
         ({"seed": [False]}, "`seed` must be an integer, .* False"),
         ({"keep": 1, "num_images": 0}, "`num_images` must be an integer of at least 1"),
+        ({"ranker": None}, "log_likelihood, pmi, or a function. .* None"),
         ({"ranker": "beauty"}, "log_likelihood, pmi, or a function. .* 'beauty'"),
         ({"ranker": lambda *_: np.zeros(3)}, r"one score a picture, \[4\]. .* \[3\]"),
         ({"temperature": -1.0}, "`temperature` must be"),

@@ -163,6 +163,37 @@ def test_classes_have_no_weights(task):
             call(with_tokens(TOKENS), class_weight={3: 2.0})
 
 
+def test_pictures_have_weights(task):
+    half = {name: x[:2] for name, x in with_tokens(TOKENS).items()}
+    expected = task.evaluate(half, batch_size=4, verbose=0)[0]
+    weight = np.array([2.0, 2.0, 0.0, 0.0])
+    data = with_tokens(TOKENS)
+    weighed = task.evaluate(data, sample_weight=weight, batch_size=4, verbose=0)[0]
+    assert weighed == pytest.approx(expected, rel=1e-5)
+    frozen = keras.optimizers.SGD(0.0)
+    task.compile(optimizer=frozen)
+    history = task.fit(
+        data,
+        sample_weight=weight,
+        validation_data=(data, None, weight),
+        batch_size=4,
+        verbose=0,
+    ).history
+    task.compile()
+    assert history["loss"] == pytest.approx([expected], rel=1e-5)
+    assert history["val_loss"] == pytest.approx([expected], rel=1e-5)
+    with pytest.raises(ValueError, match=r"one a picture \(=4\).* Received: \[3\]"):
+        task.fit(data, sample_weight=weight[:3], verbose=0)
+
+
+def test_batch_sizes_and_no_pictures(task):
+    for batch_size in (0, "2", 1.0):
+        with pytest.raises(ValueError, match="`batch_size` must be an integer of at"):
+            task.fit(with_tokens(TOKENS), batch_size=batch_size, verbose=0)
+    with pytest.raises(ValueError, match="`images` must be one or more"):
+        task.fit({"captions": [], "images": []}, verbose=0)
+
+
 def test_without_a_preprocessor(task):
     preprocessor, task.preprocessor = task.preprocessor, None
     try:

@@ -51,6 +51,25 @@ def test_detokenize_leaves_out_special_tokens(tokenizer):
     ids = tokenizer("a red heart").numpy().tolist()
     assert tokenizer.detokenize([[0, *ids, 2, 1, 1]]).numpy() == [b"a red heart"]
     assert tokenizer.detokenize(ids).numpy() == b"a red heart"
+    several = tokenizer.detokenize([ids, ids[:1], []]).numpy().tolist()
+    assert several[0] == b"a red heart" and several[2] == b""
+
+
+@pytest.mark.parametrize("ids", ["a", None, 5, [1.5], [None], [["a"]]])
+def test_what_are_no_ids(tokenizer, ids):
+    with pytest.raises(ValueError, match="`inputs` must be integers"):
+        tokenizer.detokenize(ids)
+
+
+@pytest.mark.parametrize("texts", [7, None, ["a", 3], [["a"]]])
+def test_what_are_no_texts(tokenizer, texts):
+    with pytest.raises(ValueError, match="`inputs` must be a text, or a list of texts"):
+        tokenizer.tokenize(texts)
+
+
+def test_what_is_no_token(tokenizer):
+    with pytest.raises(ValueError, match="must be in the vocabulary. .*'a'"):
+        tokenizer.token_to_id(["a"])
 
 
 def test_vocabulary_methods(tokenizer):

@@ -3,12 +3,14 @@
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_dalle.models.dalle_bart.training_inputs import (
     checked_arrays,
     told_by_name,
 )
 from keras_dalle.utils.foreign_values import shortened
+from keras_dalle.utils.plain_values import count
 
 # `keras_hub.models.Task` stands behind this among a class's bases.
 _Task: Any = object
@@ -51,9 +53,12 @@ class CheckedTraining(_Task):
         _check_class_weight(class_weight)
         if validation_data is not None:
             validation_data = _checked_validation_data(self, validation_data)
+        x = checked_arrays(self, x)
+        y = _kept_with_weights(x, y, sample_weight)
+        _check_batch_size(batch_size)
         with told_by_name():
             return super().fit(
-                x=checked_arrays(self, x),
+                x=x,
                 y=y,
                 batch_size=batch_size,
                 sample_weight=sample_weight,
@@ -67,11 +72,14 @@ class CheckedTraining(_Task):
         # `fit` checked and preprocessed the data that Keras keeps.
         if not kwargs.get("_use_cached_eval_dataset"):
             x = checked_arrays(self, x)
+            y = _kept_with_weights(x, y, sample_weight)
+            _check_batch_size(batch_size)
         with told_by_name():
             return super().evaluate(x, y, batch_size, sample_weight, **kwargs)
 
     def predict(self, x=None, batch_size=None, **kwargs):
         """As `keras.Model.predict`, on data as of `fit`: logits [N, T, V]."""
+        _check_batch_size(batch_size)
         with told_by_name():
             return super().predict(checked_arrays(self, x), batch_size, **kwargs)
 
@@ -82,14 +90,14 @@ class CheckedTraining(_Task):
         _check_class_weight(class_weight)
         with told_by_name():
             return super().train_on_batch(
-                checked_arrays(self, x), y, sample_weight, **kwargs
+                checked_arrays(self, x), y, _array(sample_weight), **kwargs
             )
 
     def test_on_batch(self, x, y=None, sample_weight=None, **kwargs):
         """As `keras.Model.test_on_batch`, on data as of `fit`."""
         with told_by_name():
             return super().test_on_batch(
-                checked_arrays(self, x), y, sample_weight, **kwargs
+                checked_arrays(self, x), y, _array(sample_weight), **kwargs
             )
 
     def predict_on_batch(self, x, **kwargs):
@@ -110,4 +118,33 @@ def _checked_validation_data(task: Any, validation_data: Any) -> Any:
     if not isinstance(validation_data, tuple):
         return checked_arrays(task, validation_data)
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(validation_data)
-    return checked_arrays(task, x), y, sample_weight
+    x = checked_arrays(task, x)
+    return x, _kept_with_weights(x, y, sample_weight), sample_weight
+
+
+def _kept_with_weights(x: Any, y: Any, sample_weight: Any) -> Any:
+    """`y`, or where it is `None` one that holds weights' place.
+
+    Keras's tuples of x, y and weights end at the first that is `None`; what is learned
+    is within `x`.
+    """
+    if sample_weight is None or not isinstance(x, dict):
+        return y
+    rows = len(next(iter(x.values())))
+    if np.ndim(sample_weight) not in (1, 2) or len(sample_weight) != rows:
+        raise ValueError(
+            f"`sample_weight` must be one a picture (={rows}), or one an image token. "
+            f"Received: {list(np.shape(sample_weight))}."
+        )
+    return np.zeros(rows) if y is None else y
+
+
+def _array(sample_weight: Any) -> Any:
+    return (
+        np.asarray(sample_weight) if isinstance(sample_weight, list) else sample_weight
+    )
+
+
+def _check_batch_size(batch_size: Any) -> None:
+    if batch_size is not None:
+        count("batch_size", batch_size)

@@ -220,6 +220,8 @@ class DalleBartTextToImage(
         x = checked_sample(self, x)
         if self.preprocessor is None and y is not None:
             y = checked_tokens(y, self.backbone, "y")
+        if sample_weight is not None and len(sample_weight.shape) == 1:
+            sample_weight = sample_weight[:, None]  # Of all of a picture's tokens.
         data = super().preprocess_samples(x, y, sample_weight)
         return data if self.preprocessor is None else _with_known_rows(data)
 

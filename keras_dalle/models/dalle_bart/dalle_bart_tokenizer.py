@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras_hub.tokenizers import Tokenizer
 
-from keras_dalle.generation.text_tensors import text_tensor
+from keras_dalle.generation.text_tensors import id_tensor, text_tensor
 from keras_dalle.models.dalle_bart.dalle_bart_backbone import DalleBartBackbone
 from keras_dalle.models.original_checkpoints import (
     TOKENIZER_FILES,
@@ -163,10 +163,10 @@ class DalleBartTokenizer(SavedAlone, FromOriginalCheckpoint, Tokenizer):
             string [...], the prompts to the byte where they were valid UTF-8.
 
         Raises:
-            ValueError: if there is no vocabulary.
+            ValueError: if there is no vocabulary, or if inputs are no integers.
         """
         self._checked_vocabulary()
-        return self._encoder.decode(inputs)
+        return self._encoder.decode(id_tensor("inputs", inputs))
 
     @property
     def vocabulary(self) -> Mapping[str, int]:
@@ -206,7 +206,7 @@ class DalleBartTokenizer(SavedAlone, FromOriginalCheckpoint, Tokenizer):
         Raises:
             ValueError: if it is not in the vocabulary.
         """
-        if token not in self.vocabulary:
+        if not isinstance(token, str) or token not in self.vocabulary:
             raise ValueError(
                 "`token` must be in the vocabulary. Received: "
                 f"token={shortened(token)}. `get_vocabulary()` lists the tokens."

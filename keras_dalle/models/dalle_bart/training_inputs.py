@@ -72,6 +72,8 @@ def checked_arrays(task: Any, x: Any) -> Any:
 
 
 def _check_rows(captions, name, rows):
+    if not rows:
+        raise ValueError(f"`{name}` must be one or more. Received: none.")
     if len(captions) != rows:
         raise ValueError(
             f"`captions` must be one a picture. Received: {len(captions)} captions and "
