@@ -36,6 +36,7 @@ setup(
         "ftfy",
         "Unidecode>=1.3.6,<1.5",
         "h5py",
+        "httptools",
         "huggingface-hub>=1",
         "ml-dtypes",
         "msgpack",
@@ -46,8 +47,11 @@ setup(
         "regex",
         "rich",
         "safetensors",
+        "starlette>=1.10,<2",
         "tokenizers==0.23.*",
         "typer",
+        # http_protocol.py builds on its inside.
+        "uvicorn==0.54.*",
         "wrapt",
     ],
     extras_require={

@@ -19,6 +19,7 @@ from keras_dalle.prediction_service.options import ServerOptions
 from keras_dalle.prediction_service.stock_only_flags import STOCK_ONLY_FLAGS
 
 READY = "Serving"
+SIGNAL_POLL_S = 0.5
 # In the stock server's command whatever their value: its defaults are others.
 ALWAYS_SHOWN = (
     "port",
@@ -84,7 +85,10 @@ def serve(
         f"{server.rest_api_port}, gRPC on {options.host}:{server.port}",
         flush=True,
     )
-    signalled.wait()
+    # With a time limit: the system may give the signal to another thread, and Python
+    # then calls the handler when this one wakes (2 of 4 runs waited for ever).
+    while not signalled.wait(SIGNAL_POLL_S):
+        pass
     console.print("Stopping: running calls may finish.")
     server.stop()
 

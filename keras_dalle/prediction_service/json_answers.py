@@ -5,7 +5,7 @@ The rules and texts are those of the stock server's `util/json_tensor.cc`.
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ from keras_dalle.prediction_service.json_tensors import (
 
 _ANSWER_KEYS = {ROWS: "predictions", COLUMNS: "outputs"}
 _BYTES_SUFFIX = "_bytes"
+# Values that are written at once: milliseconds, and pictures of up to some MB.
+_PIECE_NUMBERS, _PIECE_STRINGS = 4096, 16
 # The stock server writes no other dtype.
 _WRITABLE = {
     *(tf.int8, tf.int16, tf.int32, tf.int64),
@@ -39,18 +41,21 @@ def answer(outputs: Mapping[str, np.ndarray], layout: str) -> bytes:
     Raises:
         ServingError: JSON has no such dtype, or rows differ in number.
     """
-    columns = {alias: _json_of_array(alias, array) for alias, array in outputs.items()}
-    content: Any
-    if layout == COLUMNS:
-        content = columns if len(columns) > 1 else next(iter(columns.values()))
+    arrays = {alias: _checked(array) for alias, array in outputs.items()}
+    if layout == ROWS:
+        _check_rows(arrays)
+    if len(arrays) == 1:
+        ((alias, array),) = arrays.items()
+        content = _text(alias, array)
+    elif layout == COLUMNS:
+        content = _object(arrays)
     else:
-        _check_rows(outputs)
-        rows = zip(*columns.values(), strict=True)
-        content = [
-            dict(zip(columns, row, strict=True)) if len(columns) > 1 else row[0]
-            for row in rows
-        ]
-    return to_bytes({_ANSWER_KEYS[layout]: content})
+        rows = len(next(iter(arrays.values())))
+        content = _list(
+            _object({alias: array[row, ...] for alias, array in arrays.items()})
+            for row in range(rows)
+        )
+    return _encoded(f'{{"{_ANSWER_KEYS[layout]}": {content}}}')
 
 
 def _check_rows(outputs: Mapping[str, np.ndarray]) -> None:
@@ -67,28 +72,60 @@ def _check_rows(outputs: Mapping[str, np.ndarray]) -> None:
         expected = shape[0]
 
 
-def _json_of_array(alias: str, array: np.ndarray | bytes) -> Any:
+def _checked(array: np.ndarray | bytes) -> np.ndarray:
     array = np.asarray(array, object if isinstance(array, bytes) else None)
     dtype = tf.as_dtype(array.dtype)
     if dtype not in _WRITABLE:
         raise invalid_argument(
             f"Failed to write JSON value for tensor type: {cpp_name(dtype)}"
         )
-    if dtype == tf.float32:
-        # As `float32`, for all of them.
+    return array
+
+
+def _object(arrays: Mapping[str, np.ndarray]) -> str:
+    members = (f"{_dumps(name)}: {_text(name, arrays[name])}" for name in arrays)
+    return f"{{{', '.join(members)}}}"
+
+
+def _list(items: Iterable[str]) -> str:
+    return f"[{', '.join(items)}]"
+
+
+def _text(alias: str, array: np.ndarray) -> str:
+    """An array as JSON, written in pieces: between two of them other threads run."""
+    most = _PIECE_STRINGS if array.dtype == object else _PIECE_NUMBERS
+    if array.size <= most:
+        return _dumps(_values(alias, array))
+    rows = most // (array.size // len(array))
+    if rows == 0:
+        return _list(_text(alias, array[row, ...]) for row in range(len(array)))
+    pieces = (array[at : at + rows] for at in range(0, len(array), rows))
+    return _list(_text(alias, piece)[1:-1] for piece in pieces)
+
+
+def _values(alias: str, array: np.ndarray) -> Any:
+    if array.dtype == np.float32:
+        # 0.2 and not 0.20000000298, which is the same float32.
         return array.astype(str).astype(np.float64).tolist()
-    if dtype == tf.string:
-        encoded = np.empty(array.shape, object)
-        for index, text in np.ndenumerate(array):
-            encoded[index] = (
-                {BASE64: base64.b64encode(text).decode("ascii")}
-                if alias.endswith(_BYTES_SUFFIX)
-                else text.decode("utf-8", "surrogateescape")
-            )
-        return encoded.tolist()
-    return array.tolist()
+    if array.dtype != object:
+        return array.tolist()
+    encoded = np.empty(array.shape, object)
+    for index, text in np.ndenumerate(array):
+        encoded[index] = (
+            {BASE64: base64.b64encode(text).decode("ascii")}
+            if alias.endswith(_BYTES_SUFFIX)
+            else text.decode("utf-8", "surrogateescape")
+        )
+    return encoded.tolist()
 
 
 def to_bytes(content: Any) -> bytes:
-    text = json.dumps(content, ensure_ascii=False)
+    return _encoded(_dumps(content))
+
+
+def _dumps(content: Any) -> str:
+    return json.dumps(content, ensure_ascii=False)
+
+
+def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape") + b"\n"

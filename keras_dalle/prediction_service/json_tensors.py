@@ -7,10 +7,11 @@ import base64
 import binascii
 import itertools
 import json
-from collections.abc import Callable, Mapping
+import math
+import re
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf.meta_graph_pb2 import TensorInfo
@@ -30,46 +31,103 @@ _TYPE_NAMES = {
     float: "Number",
 }
 _CPP_NAMES = {tf.float32: "float", tf.float64: "double", tf.half: "half"}
-# dtype -> the proto's field, and what that holds
-_INTEGERS = {
-    tf.int8: "int_val",
-    tf.int16: "int_val",
-    tf.int32: "int_val",
-    tf.uint8: "int_val",
-    tf.int64: "int64_val",
-    tf.uint32: "uint32_val",
-    tf.uint64: "uint64_val",
+# dtype -> the proto's field, and the JSON values that it takes
+_FIELDS: dict[tf.DType, tuple[str, set[type]]] = {
+    tf.string: ("string_val", {str, dict}),
+    tf.bool: ("bool_val", {bool}),
+    tf.float32: ("float_val", {int, float}),
+    tf.float64: ("double_val", {int, float}),
+    tf.int8: ("int_val", {int}),
+    tf.int16: ("int_val", {int}),
+    tf.int32: ("int_val", {int}),
+    tf.uint8: ("int_val", {int}),
+    tf.int64: ("int64_val", {int}),
+    tf.uint32: ("uint32_val", {int}),
+    tf.uint64: ("uint64_val", {int}),
 }
-_LIMITS: dict[str, Any] = {
-    "int_val": np.int32,
-    "int64_val": np.int64,
-    "uint32_val": np.uint32,
-    "uint64_val": np.uint64,
+# The stock server takes what fits the field, and cuts it to the dtype.
+_RANGES: dict[str, range] = {
+    "int_val": range(-(2**31), 2**31),
+    "int64_val": range(-(2**63), 2**63),
+    "uint32_val": range(2**32),
+    "uint64_val": range(2**64),
 }
-_FLOATS = {tf.float32: "float_val", tf.float64: "double_val"}
+# Values at a time; between two pieces other threads run.
+_PIECE = 2**14
+_INT64, _UINT64 = _RANGES["int64_val"], _RANGES["uint64_val"]
+# Numbers with fewer are an int64; a uint64, or an int64 with its sign, has no more.
+_INT64_DIGITS, _UINT64_DIGITS = 19, 20
+# The parser of empty ones lets no other thread run: 32 MB of `[],` held them for 7 s.
+MAX_CONTAINERS = 1_000_000
+# Escapes in strings; a surrogate that has no partner is alone.
+_ESCAPE = re.compile(
+    r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<alone>u[dD][89a-fA-F])|.)", re.DOTALL
+)
 
 
 def parse_json(body: bytes) -> dict[str, Any]:
     """The object of a request's body. What follows it is ignored.
 
+    Of members with one name the first counts.
+
     Raises:
         ServingError: It is something else.
     """
-    if not body:
-        raise invalid_argument("JSON Parse error: The document is empty")
+    if body.count(b"[") + body.count(b"{") > MAX_CONTAINERS:
+        raise _parse_error(
+            f"A body has at most {MAX_CONTAINERS} arrays and objects together. Send "
+            "fewer rows in one request."
+        )
     # Bytes that are no UTF-8 travel on as they are.
-    text = body.decode("utf-8", "surrogateescape").lstrip(" \t\r\n\ufeff")
+    text = body.decode("utf-8", "surrogateescape")
+    start = len(text) - len(text.lstrip(" \t\r\n\ufeff"))
+    if start == len(text):
+        raise _parse_error("The document is empty")
     try:
-        document, _ = json.JSONDecoder().raw_decode(text)
+        document, end = _DECODER.raw_decode(text, start)
     except json.JSONDecodeError as error:
-        raise invalid_argument(
-            f"JSON Parse error: {error.msg} at offset: {error.pos}"
-        ) from error
-    except (RecursionError, ValueError) as error:
-        raise invalid_argument(f"JSON Parse error: {error}") from error
+        raise _parse_error(f"{error.msg} at offset: {error.pos}") from error
+    except RecursionError as error:
+        raise _parse_error("The values are nested too deeply.") from error
+    for escape in _ESCAPE.finditer(text, start, end) if "\\u" in text else ():
+        if escape["alone"]:
+            raise _parse_error("The surrogate pair in string is invalid.")
     if not isinstance(document, dict):
-        raise invalid_argument(f"JSON Value: {shown(document)} Is not object")
+        raise _format_error(document, "Is not object")
     return document
+
+
+# Python functions, not `int` and `dict`: wherever the parser calls them, other threads
+# may run.
+def _integer(digits: str) -> int | float:
+    if len(digits) < _INT64_DIGITS:
+        return int(digits)
+    # As the stock server: 64 bits, and beyond them a double.
+    number = int(digits) if len(digits) <= _UINT64_DIGITS else _UINT64.stop
+    return number if number in _INT64 or number in _UINT64 else _double(digits)
+
+
+def _double(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise _parse_error("Number too big to be stored in double.")
+    return number
+
+
+def _first_of_each(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    first = dict(members)
+    if len(first) < len(members):
+        first = dict(reversed(members))
+    return first
+
+
+def _parse_error(text: str) -> errors.ServingError:
+    return invalid_argument(f"JSON Parse error: {text}")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_first_of_each, parse_float=_double, parse_int=_integer
+)
 
 
 def fill_signature_name(document: Mapping[str, Any], spec: Any) -> None:
@@ -95,14 +153,14 @@ def require_examples(document: Mapping[str, Any]) -> None:
 def fill_predict_request(
     document: Mapping[str, Any],
     request: predict_pb2.PredictRequest,
-    inputs_of: Callable[[str], Mapping[str, TensorInfo]],
+    infos: Mapping[str, TensorInfo],
 ) -> str:
     """Puts the tensors of a body into a request.
 
     Args:
         document: The body.
         request: What is filled.
-        inputs_of: The inputs of a signature.
+        infos: The inputs of its signature.
 
     Returns:
         `ROWS` or `COLUMNS`: what the answer is to be in.
@@ -110,8 +168,6 @@ def fill_predict_request(
     Raises:
         ServingError: The body does not fit the signature.
     """
-    fill_signature_name(document, request.model_spec)
-    infos = inputs_of(request.model_spec.signature_name)
     if ROWS in document and COLUMNS in document:
         raise _format_error(
             document,
@@ -162,67 +218,78 @@ def _columns_of_rows(
             "input tensors required as per tensorinfo_map"
         )
     named = _is_named(rows[0])
-    columns: dict[str, list[tensor_pb2.TensorProto]] = {name: [] for name in infos}
     for number, row in enumerate(rows):
         if named != _is_named(row):
             expected, got = ("object", "list") if named else ("value/list", "object")
             raise invalid_argument(
                 f"Expecting {expected} but got {got} at item {number} of input list"
             )
-        for name, value in (row if named else dict.fromkeys(infos, row)).items():
-            place = f"{number} key: {name}" if named else str(number)
-            try:
-                columns.setdefault(name, []).append(
-                    _row_tensor(value, name, infos, columns)
-                )
-            except errors.ServingError as error:
-                raise invalid_argument(
-                    f"Failed to process element: {place} of 'instances' list. "
-                    f"Error: {error.code.name}: {error.message}"
-                ) from error
-        if named and set(row) != set(infos):
-            raise invalid_argument(
-                f"Failed to process element: {number} of 'instances' list. JSON "
-                f"object: {shown(row)} keys must be equal to: {','.join(sorted(infos))}"
+        if named and row.keys() != infos.keys():
+            raise _wrong_keys(row, number, infos)
+    columns = {}
+    for name, info in infos.items():
+        values = [row[name] for row in rows] if named else rows
+        dtype = tf.as_dtype(info.dtype)
+        try:
+            columns[name] = tensor_of_json(values, dtype)
+        except errors.ServingError as error:
+            raise _wrong_row(values, name if named else None, dtype) from error
+    return columns
+
+
+def _wrong_keys(
+    row: Mapping[str, Any], number: int, infos: Mapping[str, TensorInfo]
+) -> errors.ServingError:
+    for name in row:
+        if name not in infos:
+            return invalid_argument(
+                f"Failed to process element: {number} key: {name} of 'instances' list. "
+                "Error: INVALID_ARGUMENT: JSON object: does not have named input: "
+                f"{name}"
             )
-    return {name: _stacked(tensors) for name, tensors in columns.items()}
+    return invalid_argument(
+        f"Failed to process element: {number} of 'instances' list. JSON object: "
+        f"{shown(row)} keys must be equal to: {','.join(sorted(infos))}"
+    )
 
 
-def _row_tensor(
-    value: Any,
-    name: str,
-    infos: Mapping[str, TensorInfo],
-    columns: Mapping[str, list[tensor_pb2.TensorProto]],
-) -> tensor_pb2.TensorProto:
-    """The tensor of one row, which must have the shape of those before it."""
-    if name not in infos:
-        raise invalid_argument(f"JSON object: does not have named input: {name}")
-    tensor = tensor_of_json(value, tf.as_dtype(infos[name].dtype))
-    sizes = _sizes(tensor)
-    first = _sizes(columns[name][0]) if columns[name] else sizes
-    if np.prod(first, dtype=int) != np.prod(sizes, dtype=int):
-        raise invalid_argument(
-            f"Expecting tensor size: {np.prod(first, dtype=int)} "
-            f"but got: {np.prod(sizes, dtype=int)}"
+def _wrong_row(values: list, name: str | None, dtype: tf.DType) -> errors.ServingError:
+    """Why a column of rows is no tensor: of the first row that cannot be in it."""
+    number = _first_wrong(values, dtype)
+    place = str(number) if name is None else f"{number} key: {name}"
+    try:
+        sizes = _sizes(tensor_of_json(values[number], dtype))
+        error = _wrong_size(_sizes(tensor_of_json(values[0], dtype)), sizes)
+    except errors.ServingError as reason:
+        error = reason
+    return invalid_argument(
+        f"Failed to process element: {place} of 'instances' list. "
+        f"Error: {error.code.name}: {error.message}"
+    )
+
+
+def _first_wrong(values: list, dtype: tf.DType) -> int:
+    """The first row that does not make a tensor with row 0, by halving."""
+    low, high = 0, len(values)
+    while low + 1 < high:
+        middle = (low + high) // 2
+        try:
+            tensor_of_json([values[0], *values[low:middle]], dtype)
+            low = middle
+        except errors.ServingError:
+            high = middle
+    return low
+
+
+def _wrong_size(first: list[int], sizes: list[int]) -> errors.ServingError:
+    if math.prod(first) != math.prod(sizes):
+        return invalid_argument(
+            f"Expecting tensor size: {math.prod(first)} but got: {math.prod(sizes)}"
         )
-    if first != sizes:
-        raise invalid_argument(
-            f"Expecting shape [{','.join(map(str, first))}] "
-            f"but got: [{','.join(map(str, sizes))}]"
-        )
-    return tensor
-
-
-def _stacked(rows: list[tensor_pb2.TensorProto]) -> tensor_pb2.TensorProto:
-    """One tensor [B, ...] of B tensors of one shape."""
-    stacked = tensor_pb2.TensorProto()
-    for row in rows:
-        # Values of repeated fields are appended; the shape is written anew below.
-        stacked.MergeFrom(row)
-    stacked.tensor_shape.Clear()
-    for size in [len(rows), *_sizes(rows[0])]:
-        stacked.tensor_shape.dim.add(size=size)
-    return stacked
+    return invalid_argument(
+        f"Expecting shape [{','.join(map(str, first))}] "
+        f"but got: [{','.join(map(str, sizes))}]"
+    )
 
 
 def _sizes(tensor: tensor_pb2.TensorProto) -> list[int]:
@@ -254,11 +321,6 @@ def tensor_of_json(value: Any, dtype: tf.DType) -> tensor_pb2.TensorProto:
                     f"at level: {level} expected size: {size}"
                 )
         items = list(itertools.chain.from_iterable(items))
-    if any(isinstance(item, list) for item in items):
-        raise invalid_argument(
-            f"Encountered list at unexpected level: {len(sizes)} "
-            f"expected < {len(sizes)}"
-        )
     proto = tensor_pb2.TensorProto(dtype=dtype.as_datatype_enum)
     proto.tensor_shape.SetInParent()
     for size in sizes:
@@ -268,33 +330,26 @@ def tensor_of_json(value: Any, dtype: tf.DType) -> tensor_pb2.TensorProto:
 
 
 def _add_values(proto: tensor_pb2.TensorProto, items: list, dtype: tf.DType) -> None:
-    if dtype == tf.string:
-        proto.string_val.extend(string_of_json(item) for item in items)
-    elif dtype == tf.bool:
-        proto.bool_val.extend(_of_type(item, (bool,), dtype) for item in items)
-    elif dtype in _FLOATS:
-        numbers = (float(_of_type(item, (int, float), dtype)) for item in items)
-        try:
-            getattr(proto, _FLOATS[dtype]).extend(numbers)
-        except OverflowError as error:
-            raise invalid_argument(f"JSON Parse error: {error}") from error
-    elif dtype in _INTEGERS:
-        # The stock server takes what fits the field, and cuts it to the dtype.
-        limits = np.iinfo(_LIMITS[_INTEGERS[dtype]])
-        values = [_of_type(item, (int,), dtype) for item in items]
-        for value in values:
-            if not limits.min <= value <= limits.max:
-                raise _type_error(value, dtype)
-        getattr(proto, _INTEGERS[dtype]).extend(values)
-    else:
+    if dtype not in _FIELDS:
         raise errors.not_convertible(shown(items[:1]), cpp_name(dtype))
-
-
-def _of_type(value: Any, types: tuple[type, ...], dtype: tf.DType) -> Any:
-    # A bool is an int to Python.
-    if type(value) not in types:
-        raise _type_error(value, dtype)
-    return value
+    field, types = _FIELDS[dtype]
+    limits = _RANGES.get(field)
+    values = getattr(proto, field)
+    for at in range(0, len(items), _PIECE):
+        piece = items[at : at + _PIECE]
+        # A bool is an int to Python, but not to this comparison.
+        if not set(map(type, piece)) <= types:
+            wrong = next(item for item in piece if type(item) not in types)
+            if isinstance(wrong, list):
+                rank = len(proto.tensor_shape.dim)
+                raise invalid_argument(
+                    f"Encountered list at unexpected level: {rank} expected < {rank}"
+                )
+            raise _type_error(wrong, dtype)
+        if limits and not (min(piece) in limits and max(piece) in limits):
+            wrong = next(item for item in piece if item not in limits)
+            raise _type_error(wrong, dtype)
+        values.extend(map(string_of_json, piece) if dtype == tf.string else piece)
 
 
 def string_of_json(value: Any) -> bytes:
@@ -308,16 +363,11 @@ def string_of_json(value: Any) -> bytes:
             return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
         except (binascii.Error, ValueError) as error:
             raise invalid_argument("Unable to base64 decode") from error
-    return _utf8(_of_type(value, (str,), tf.string))
+    return _utf8(value)
 
 
 def _utf8(text: str) -> bytes:
-    try:
-        return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError as error:
-        raise invalid_argument(
-            "JSON Parse error: The surrogate pair in string is invalid."
-        ) from error
+    return text.encode("utf-8", "surrogateescape")
 
 
 def is_base64(value: Any) -> bool:

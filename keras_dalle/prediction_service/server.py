@@ -237,13 +237,14 @@ class PredictionServer:
 
     def _rest_server(self, port: int) -> RestServer:
         options = self._options
-        api = RestApi(
-            self._core,
-            max(options.rest_api_timeout_in_ms, 0),
-            self._files.metrics_path,
-            options.rest_api_enable_cors_support,
+        return RestServer(
+            RestApi(self._core, max(options.rest_api_timeout_in_ms, 0)),
+            options.host,
+            port,
+            options.rest_api_num_threads,
+            metrics_path=self._files.metrics_path,
+            allows_cors=options.rest_api_enable_cors_support,
         )
-        return RestServer(api, options.host, port, options.rest_api_num_threads)
 
     def _add_services(self) -> None:
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(

@@ -1,5 +1,7 @@
-"""What status a refusal has over REST, whatever refuses."""
+"""Which status a refusal has over REST, whatever refuses."""
 
+import contextlib
+import http.client
 import json
 
 import grpc
@@ -8,18 +10,33 @@ import pytest
 from keras_dalle.prediction_service.core import ServerCore
 from keras_dalle.prediction_service.errors import ServingError
 from keras_dalle.prediction_service.manager import ServableManager
-from keras_dalle.prediction_service.rest_api import RestApi
+from tests.prediction_service.waiting_model import PREDICT, asked, rest_server
 
 
 class Refusing(ServerCore):
     """A core without models, whose session has an error of some code."""
 
-    def __init__(self, code):
+    def __init__(self):
         super().__init__(ServableManager(lambda *_: None, 0, 0.0))
-        self._code = code
+        self.error = Exception()
 
     def use(self, model_spec):
-        raise ServingError(self._code, "no")
+        raise self.error
+
+
+@pytest.fixture(scope="module")
+def core():
+    return Refusing()
+
+
+@pytest.fixture(scope="module")
+def connection(core):
+    server = rest_server(core)
+    server.start()
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, 20)
+    with contextlib.closing(connection):
+        yield connection
+    server.stop(grace=1)
 
 
 @pytest.mark.parametrize(
@@ -35,8 +52,15 @@ class Refusing(ServerCore):
         ("DATA_LOSS", 500),
     ],
 )
-def test_codes_as_statuses(code, status):
-    api = RestApi(Refusing(grpc.StatusCode[code]), timeout_ms=1000)
-    answer = api("POST", "/v1/models/m:predict", b'{"instances": [1]}')
-    assert answer.status == status
-    assert json.loads(answer.body) == {"error": "no"}
+def test_codes_as_statuses(core, connection, code, status):
+    core.error = ServingError(grpc.StatusCode[code], "no")
+    answered, headers, content = asked(connection, body=b'{"instances": [1]}')
+    assert (answered, json.loads(content)) == (status, {"error": "no"})
+    assert headers["Content-Type"] == "application/json"
+
+
+def test_a_bug_tells_nothing_of_itself(core, connection, caplog):
+    core.error = ZeroDivisionError("secret")
+    status, _, content = asked(connection, body=b'{"instances": [1]}')
+    assert (status, json.loads(content)) == (500, {"error": "Internal error"})
+    assert f"POST {PREDICT} failed" in caplog.text

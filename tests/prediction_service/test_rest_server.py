@@ -1,157 +1,334 @@
-"""Limits of HTTP, around an API that tells what it got."""
+"""The REST server's bounds and its end, over real sockets."""
 
+import contextlib
+import gc
+import gzip
 import http.client
+import json
+import logging
 import socket
 import threading
+import time
 
 import pytest
 
-from keras_dalle.prediction_service import rest_server
-from keras_dalle.prediction_service.rest_api import Answer
-from keras_dalle.prediction_service.rest_server import RestServer
+from keras_dalle.prediction_service.core import ServerCore
+from keras_dalle.prediction_service.manager import ServableManager
+from tests.prediction_service.waiting_model import (
+    METRICS,
+    PATIENCE_S,
+    PREDICT,
+    asked,
+    head,
+    received,
+    rest_server,
+    served,
+)
 from tests.serving_contract.running_server import wait_for
 
-
-class Api:
-    def __init__(self):
-        self.go_on = threading.Event()
-        self.running = 0
-        self.most = 0
-
-    def __call__(self, method, path, body):
-        if path == "/slow":
-            self.running += 1
-            self.most = max(self.most, self.running)
-            self.go_on.wait(10)
-            self.running -= 1
-        return Answer(200, f"{method} {path} {len(body)}".encode(), "text/plain")
+ROWS = b'{"instances": [-1.0, 0.0]}'
+ANSWER = (200, {"predictions": [0.0, 1.0]})
+BUSY = "Too much is asked at once. Try again later."
 
 
-@pytest.fixture
-def api():
-    return Api()
+@pytest.fixture(scope="module")
+def shared():
+    """A server for tests that leave it as it was."""
+    with served(body_bytes=100_000) as server:
+        yield server
 
 
-@pytest.fixture
-def server(api):
-    server = RestServer(api, "127.0.0.1", 0, num_threads=2)
-    server.start()
-    yield server
-    api.go_on.set()
-    server.stop(grace=5)
+def content_of(answer):
+    status, _, content = answer
+    return status, json.loads(content)
 
 
-@pytest.fixture
-def connection(server):
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
-    yield connection
-    connection.close()
+def test_bodies_in_chunks(shared):
+    chunks = iter([ROWS[:5], ROWS[5:6], ROWS[6:]])
+    assert content_of(shared.ask(body=chunks, encode_chunked=True)) == ANSWER
+    padded = iter([b" " * 60_000, b" " * 30_000, ROWS])
+    assert content_of(shared.ask(body=padded, encode_chunked=True)) == ANSWER
 
 
-def ask(connection, method="POST", path="/", body=None, headers={}):  # noqa: B006
-    connection.request(method, path, body, headers)
-    response = connection.getresponse()
-    return response.status, response.read()
+@pytest.mark.parametrize("name", ["gzip", "GZip", "x-gzip"])
+def test_packed_bodies(shared, name):
+    headers = {"Content-Encoding": name}
+    packed = gzip.compress(ROWS)
+    assert content_of(shared.ask(body=packed, headers=headers)) == ANSWER
+    members = gzip.compress(ROWS[:7]) + gzip.compress(ROWS[7:])
+    assert content_of(shared.ask(body=members, headers=headers)) == ANSWER
+    chunks = iter([packed[:9], packed[9:]])
+    assert (
+        content_of(shared.ask(body=chunks, headers=headers, encode_chunked=True))
+        == ANSWER
+    )
 
 
-def test_bodies_and_methods(connection):
-    assert ask(connection, "GET") == (200, b"GET / 0")
-    assert ask(connection, body=b"x" * 100_000) == (200, b"POST / 100000")
-    assert ask(connection, "OPTIONS") == (200, b"OPTIONS / 0")
-    assert ask(connection, "HEAD") == (200, b"")
-    assert ask(connection, "DELETE") == (200, b"DELETE / 0")
+def test_what_a_packed_body_unpacks_to_is_bounded(shared):
+    headers = {"Content-Encoding": "gzip"}
+    fits = gzip.compress(ROWS + b" " * (100_000 - len(ROWS)))
+    assert content_of(shared.ask(body=fits, headers=headers)) == ANSWER
+    bomb = gzip.compress(b" " * 90_000_000)
+    assert len(bomb) < 100_000
+    for body in (gzip.compress(ROWS + b" " * 100_000), bomb):
+        status, content = content_of(shared.ask(body=body, headers=headers))
+        assert status == 413 and "A body has at most 100000 bytes" in content["error"]
 
 
 @pytest.mark.parametrize(
-    "headers, status",
+    "name, body, text",
     [
-        ({"Transfer-Encoding": "chunked"}, 411),
-        ({"Content-Encoding": "gzip"}, 415),
-        ({"Content-Length": "a"}, 400),
-        ({"Content-Length": str(2**40)}, 413),
+        ("gzip", ROWS, "The document is empty"),
+        ("gzip", gzip.compress(ROWS)[:-9], "The document is empty"),
+        ("deflate", b"\x78\x9c\x03", "Expecting value at offset: 0"),
+        ("br", b"\x0b", "Expecting value at offset: 0"),
     ],
+    ids=["plain", "cut off", "deflate", "br"],
 )
-def test_bodies_that_are_not_taken(connection, headers, status):
-    answer, content = ask(connection, body=b"", headers=headers)
-    assert answer == status and content.startswith(b'{"error": ')
+def test_what_is_not_unpacked_is_no_json(shared, name, body, text):
+    answer = shared.ask(body=body, headers={"Content-Encoding": name})
+    assert content_of(answer) == (400, {"error": f"JSON Parse error: {text}"})
 
 
-def test_a_body_too_large(connection, monkeypatch):
-    monkeypatch.setattr(rest_server, "MAX_BODY_BYTES", 1000)
-    assert ask(connection, body=b"x" * 1000)[0] == 200
-    assert ask(connection, body=b"x" * 1001)[0] == 413
+@pytest.mark.parametrize("name", ["identity", "Identity", "IDENTITY", ""])
+def test_bodies_as_they_are(shared, name):
+    answer = shared.ask(body=ROWS, headers={"Content-Encoding": name})
+    assert content_of(answer) == ANSWER
 
 
-def slow_calls(server, number):
-    outcomes = []
-
-    def run():
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
-        outcomes.append(ask(connection, "GET", "/slow"))
-        connection.close()
-
-    threads = [threading.Thread(target=run) for _ in range(number)]
-    for thread in threads:
-        thread.start()
-    return threads, outcomes
+@pytest.mark.parametrize("expect", [(), ("Expect: 100-continue",)])
+def test_a_body_too_large_is_refused_before_it_comes(shared, expect):
+    with shared.connect() as client:
+        client.sendall(head(100_001, *expect))
+        answer = client.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        # There is time to send the rest, and to read the answer.
+        client.sendall(b" " * 100_001)
+        assert b"A body has at most 100000 bytes" in answer + received(client)
 
 
-def test_only_so_many_calls_at_once(server, api):
-    threads, outcomes = slow_calls(server, 5)
-    wait_for(lambda: server._server._running == 5 and api.running == 2)
-    api.go_on.set()
-    for thread in threads:
-        thread.join()
-    assert outcomes == [(200, b"GET /slow 0")] * 5
-    assert api.most == 2
+def test_chunks_that_become_too_many_are_refused_before_their_end(shared):
+    with shared.connect() as client:
+        client.sendall(
+            f"POST {PREDICT} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        )
+        client.sendall(b"1ffff\r\n" + b" " * 0x1FFFF)
+        assert client.recv(65536).startswith(b"HTTP/1.1 413 ")
 
 
-def test_only_so_many_connections(server, connection, monkeypatch):
-    monkeypatch.setattr(rest_server, "MAX_CONNECTIONS", 2)
-    assert ask(connection)[0] == 200
-    with (
-        socket.create_connection(("127.0.0.1", server.port), timeout=10),
-        socket.create_connection(("127.0.0.1", server.port), timeout=10) as third,
-    ):
-        assert third.recv(1) == b""
-    assert ask(connection)[0] == 200
+def test_all_bodies_together_are_bounded():
+    with served(all_bodies_bytes=3_000) as server:
+        with server.connect() as first:
+            first.sendall(head(2_000) + b" " * 1_500)
+            wait_for(lambda: server.rest._app._body_bytes == 1_500)
+            status, content = content_of(server.ask(body=b" " * 1_600))
+            assert (status, content) == (503, {"error": BUSY})
+        wait_for(lambda: server.rest._app._body_bytes == 0)
+        assert content_of(server.ask(body=ROWS + b" " * 1_600)) == ANSWER
 
 
-def test_a_silent_client_is_left(server, monkeypatch):
-    monkeypatch.setattr(rest_server._Handler, "timeout", 0.2)
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as silent:
-        silent.sendall(b"POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\nonly this")
-        while silent.recv(1000):
-            pass
+def test_large_bodies_are_parsed_beside_the_others():
+    with served(large_body_bytes=10) as server:
+        assert content_of(server.ask(body=ROWS)) == ANSWER
+        assert content_of(server.ask(body=b" " * 99 + b"{")) == (
+            400,
+            {
+                "error": "JSON Parse error: Expecting property name enclosed in double "
+                "quotes at offset: 100"
+            },
+        )
+        assert gc.isenabled()
 
 
-def test_a_client_that_vanishes(server, connection, api):
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as gone:
-        gone.sendall(b"GET /slow HTTP/1.1\r\n\r\n")
-        wait_for(lambda: api.running == 1)
-    api.go_on.set()
-    assert ask(connection)[0] == 200
+def test_more_connections_than_threads():
+    with served(num_threads=2) as server, contextlib.ExitStack() as stack:
+        connections = [
+            stack.enter_context(
+                contextlib.closing(
+                    http.client.HTTPConnection("127.0.0.1", server.port, PATIENCE_S)
+                )
+            )
+            for _ in range(9)
+        ]
+        for _ in range(3):
+            for connection in connections:
+                assert content_of(asked(connection, body=ROWS)) == ANSWER
 
 
-def test_stop_lets_calls_finish(server, api):
-    threads, outcomes = slow_calls(server, 1)
-    idle = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
-    assert ask(idle)[0] == 200
-    wait_for(lambda: api.running == 1)
-    stopping = threading.Thread(target=server.stop, args=(10,))
-    stopping.start()
-    wait_for(lambda: server._server.stopping)
-    with pytest.raises(OSError, match="refused"):
-        socket.create_connection(("127.0.0.1", server.port), timeout=1)
-    api.go_on.set()
-    stopping.join(5)
-    assert not stopping.is_alive()
-    threads[0].join()
-    assert outcomes == [(200, b"GET /slow 0")]
-    with pytest.raises((OSError, http.client.HTTPException)):
-        ask(idle)
+def test_only_so_many_calls_run_and_wait(caplog):
+    with served(num_threads=2, waiting_calls=3) as server:
+        with server.waiting_calls(5):
+            wait_for(lambda: server.rest._app._calls == 5)
+            for _ in range(4):
+                assert content_of(server.ask(body=ROWS)) == (503, {"error": BUSY})
+            # What runs no model waits for none.
+            assert server.ask("GET", "/v1/models/m")[0] == 200
+            status, headers, page = server.ask("GET", METRICS)
+            assert status == 200 and headers["Content-Type"].startswith("text/plain")
+            assert b'request_count{model_name="m",status="UNAVAILABLE"} ' in page
+        assert server.session.most == 2
+        assert content_of(server.ask(body=ROWS)) == ANSWER
+    lines = [text for _, _, text in caplog.record_tuples]
+    assert lines == ["REST answered 1 times that too much is asked at once"]
 
 
-def test_a_busy_port(server, api):
-    with pytest.raises(OSError, match=f"127.0.0.1:{server.port}.*--rest_api_port 0"):
-        RestServer(api, "127.0.0.1", server.port, 1)
+def test_only_so_many_connections(caplog):
+    with served(connections=2) as server, contextlib.ExitStack() as stack:
+        first, second = (stack.enter_context(server.connect()) for _ in range(2))
+        wait_for(lambda: len(server.rest._server.server_state.connections) == 2)
+        text = "Too many connections. Try again later."
+        for _ in range(3):
+            assert content_of(server.ask(body=ROWS)) == (503, {"error": text})
+        second.close()
+        wait_for(lambda: server.ask(body=ROWS)[0] == 200)
+        first.sendall(head(len(ROWS), "Connection: close") + ROWS)
+        assert b"[0.0, 1.0]" in received(first)
+    lines = [text for _, _, text in caplog.record_tuples]
+    assert lines == ["1 REST connections were too many"]
+
+
+def slow_senders(server, number, stop):
+    """Connections that send a byte now and then: of a head, or of a body."""
+    started = [b"POST /v1/", b"POST / HTTP/1.1\r\nA: ", head(1000)]
+    clients = [server.connect() for _ in range(number)]
+    for place, client in enumerate(clients):
+        client.sendall(started[place % len(started)])
+
+    def send():
+        while not stop.wait(0.1):
+            for client in clients:
+                with contextlib.suppress(OSError):
+                    client.send(b"1")
+
+    threading.Thread(target=send, daemon=True).start()
+    return clients
+
+
+def test_senders_that_are_slow_hinder_nobody(caplog):
+    caplog.set_level(logging.INFO)
+    stop = threading.Event()
+    with served(num_threads=2, patience_s=1.5, log_interval_s=2.0) as server:
+        clients = slow_senders(server, 150, stop)
+        for _ in range(20):
+            assert content_of(server.ask(body=ROWS)) == ANSWER
+        ends = [received(client) for client in clients]
+        stop.set()
+        wait_for(lambda: len(late(caplog)) >= 2)
+        for client in clients:
+            client.close()
+    refusal = b'{"error": "A request must arrive within 1.5 s."}\n'
+    for end in ends:
+        assert end.startswith(b"HTTP/1.1 408 ") and end.endswith(refusal)
+    counts = late(caplog)
+    assert counts[0] == 1 and len(counts) <= 3 and sum(counts) == 150
+
+
+def late(caplog):
+    """The numbers in lines about requests that were too late."""
+    lines = [text.split(maxsplit=1) for _, _, text in caplog.record_tuples]
+    end = "REST requests were not received in time"
+    return [int(number) for number, text in lines if text == end]
+
+
+def test_a_silent_connection_is_closed():
+    with served(patience_s=0.3) as server:
+        with server.connect() as never_asked:
+            assert received(never_asked) == b""
+        with server.connect() as asked_once:
+            asked_once.sendall(head(len(ROWS)) + ROWS)
+            assert received(asked_once).endswith(b"[0.0, 1.0]}\n")
+
+
+def test_a_call_may_take_longer_than_a_client():
+    with served(patience_s=0.3) as server, server.waiting_calls(1):
+        wait_for(lambda: server.session.running == 1)
+        time.sleep(0.5)
+
+
+def test_a_client_that_does_not_read_is_cut_off():
+    body = b'{"inputs": [' + b"-1e9," * 900_000 + b"0]}"
+    with served(patience_s=1.0) as server:
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(PATIENCE_S)
+        client.connect(("127.0.0.1", server.port))
+        with client:
+            client.sendall(head(len(body)) + body)
+            connections = server.rest._server.server_state.connections
+            wait_for(lambda: connections == set())
+            assert not received(client).endswith(b"]}\n")
+        assert content_of(server.ask(body=ROWS)) == ANSWER
+
+
+def test_an_answer_of_megabytes_reaches_a_slow_reader():
+    body = b'{"inputs": [' + b"-1e9," * 300_000 + b"0]}"
+    with served() as server, server.connect() as client:
+        client.sendall(head(len(body), "Connection: close") + body)
+        time.sleep(0.5)
+        _, _, answer = received(client).partition(b"\r\n\r\n")
+        assert json.loads(answer) == {"outputs": [-1e9] * 300_000 + [1.0]}
+
+
+def test_a_client_that_vanishes(shared):
+    with shared.waiting_calls(1):
+        wait_for(lambda: shared.session.running == 1)
+        body = b'{"instances": [1.0]}'
+        with shared.connect() as gone:
+            gone.sendall(head(len(body)) + body)
+            wait_for(lambda: shared.session.running == 2)
+        with shared.connect() as gone:
+            gone.sendall(head(len(body)) + body[:-2])
+    assert content_of(shared.ask(body=ROWS)) == ANSWER
+
+
+def test_stop_lets_calls_finish():
+    with served() as server:
+        idle = http.client.HTTPConnection("127.0.0.1", server.port, PATIENCE_S)
+        assert content_of(asked(idle, body=ROWS)) == ANSWER
+        stopping = threading.Thread(target=server.rest.stop, args=(PATIENCE_S,))
+        with server.waiting_calls(3):
+            wait_for(lambda: server.rest._app._calls == 3)
+            stopping.start()
+            wait_for(lambda: refuses(server))
+            with pytest.raises((OSError, http.client.HTTPException)):
+                asked(idle, body=ROWS)
+            assert stopping.is_alive()
+        stopping.join(PATIENCE_S)
+        assert not stopping.is_alive()
+
+
+def refuses(server):
+    try:
+        server.connect().close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_what_runs_after_the_grace_is_told_so():
+    answers = []
+    with served() as server:
+        call = threading.Thread(target=lambda: answers.append(server.y_of([1.0])))
+        call.start()
+        wait_for(lambda: server.session.running == 1)
+        server.rest.stop(grace=0.2)
+        call.join(PATIENCE_S)
+    assert answers == [(503, {"error": "The server is shutting down."})]
+
+
+def test_the_port_is_taken_at_once_and_open_from_the_start():
+    rest = rest_server(ServerCore(ServableManager(lambda *_: None, 0, 0.0)))
+    address = ("127.0.0.1", rest.port)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address, 1)
+    rest.start()
+    socket.create_connection(address, 1).close()
+    rest.stop(grace=1)
+    never_started = rest_server(ServerCore(ServableManager(lambda *_: None, 0, 0.0)))
+    never_started.stop(grace=1)
+
+
+def test_a_busy_port(shared):
+    message = f"127.0.0.1:{shared.port}.*--rest_api_port 0"
+    with pytest.raises(OSError, match=message):
+        type(shared.rest)(shared.rest._app._api, "127.0.0.1", shared.port, 1)

@@ -1,6 +1,7 @@
 """The REST API, after TF Serving's tensorflow_model_server_test.py and json_tensor."""
 
 import base64
+import gzip
 import http.client
 import json
 import math
@@ -30,16 +31,131 @@ def test_named_rows_and_columns(server):
 
 @pytest.mark.parametrize(
     "path",
-    [
-        f"/versions/{VERSION}:predict",
-        f"/versions/0000{VERSION}:PREDICT",
-        ":predict?a=b",
-    ],
+    [f"/versions/{VERSION}:predict", f"/versions/0000{VERSION}:PREDICT"],
 )
 def test_paths(server, path):
     body = {"signature_name": "serving_default", "instances": [2.0]}
     answer = server.rest(f"/v1/models/half%5Fplus_two{path}", body)
     assert answer == (200, {"predictions": [3.0]})
+
+
+@pytest.mark.parametrize(
+    "path, body, status, text",
+    [
+        (f"{PREDICT}?verbose=1", {"instances": [2.0]}, 400, "Malformed request: POST "),
+        (
+            "/v1/models/half_plus_two/metadata?key=k",
+            None,
+            400,
+            "Malformed request: GET ",
+        ),
+        (
+            "/v1/models/half_plus_two?key=k",
+            None,
+            404,
+            "Could not find any versions of model half_plus_two?key=k",
+        ),
+    ],
+    ids=["predict", "metadata", "status"],
+)
+def test_a_query_is_part_of_the_path(server, path, body, status, text):
+    answered, content = server.rest(path, body)
+    assert answered == status
+    assert content["error"].startswith(text)
+    assert content["error"].endswith(path.partition("?")[2])
+
+
+def ask(server, method, path, body=None, headers={}, **how):  # noqa: B006
+    connection = http.client.HTTPConnection(server.rest_address, timeout=30)
+    connection.request(method, path, body, headers, **how)
+    response = connection.getresponse()
+    content = response.read()
+    connection.close()
+    return response.status, content
+
+
+def test_methods_without_an_answer(server):
+    assert ask(server, "HEAD", "/v1/models/half_plus_two") == (400, b"")
+    for method in ("PUT", "DELETE", "PATCH"):
+        status, content = ask(server, method, "/v1/models/half_plus_two")
+        error = f"Malformed request: {method} /v1/models/half_plus_two"
+        assert (status, json.loads(content)) == (400, {"error": error})
+
+
+def test_options_are_for_pages_of_other_sites(server):
+    assert ask(server, "OPTIONS", PREDICT) == (400, b"")
+    assert ask(server, "OPTIONS", PREDICT, headers={"Origin": "null"}) == (400, b"")
+    for origin in ("http://localhost:3000", "https://example.org"):
+        assert ask(server, "OPTIONS", PREDICT, headers={"Origin": origin}) == (200, b"")
+
+
+def test_bodies_as_clients_send_them(server):
+    body = b'{"instances": [2.0, 8.0]}'
+    chunks = {"body": iter([body[:9], body[9:]]), "encode_chunked": True}
+    packed = {
+        "body": gzip.compress(body),
+        "headers": {"Content-Encoding": "gzip"},
+    }
+    plain = {"body": body, "headers": {"Content-Encoding": "Identity"}}
+    for how in (chunks, packed, plain):
+        status, content = ask(server, "POST", PREDICT, **how)
+        assert (status, json.loads(content)) == (200, {"predictions": [3.0, 6.0]})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"instances": [2.0], "instances": [4.0]}',
+        b'{"instances": [2.0], "instances": "no list"}',
+        b'{"inputs": {"x": [2.0], "x": [4.0]}}',
+        b'{"signature_name": "", "instances": [2.0], "signature_name": 3}',
+    ],
+    ids=["rows", "type", "columns", "signature"],
+)
+def test_of_members_with_one_name_the_first_counts(server, body):
+    status, content = server.rest(PREDICT, body)
+    assert (status, [*content.values()]) == (200, [[3.0]])
+
+
+@pytest.mark.parametrize(
+    "body, text",
+    [
+        (b" \n\t", "The document is empty"),
+        (b'{"instances": [1, 2}', ""),
+        (b'{"instances" [1]}', ""),
+        (b'{"instances": [1]', ""),
+        (b"{instances: [1]}", ""),
+        (b'{"instances": [01]}', ""),
+        (b'{"instances": [.5]}', ""),
+        (b'{"instances": [nul]}', ""),
+        (b'{"instances": ["a\n"]}', ""),
+        (b'{"instances": ["\\q"]}', ""),
+        (b'{"instances": ["\\u12g4"]}', ""),
+        (b'{"instances": [2e308]}', "Number too big to be stored in double."),
+        (b'{"other": -1e999, "instances": [1]}', "Number too big to be stored"),
+        (b'{"instances": [1' + b"0" * 309 + b"]}", "Number too big to be stored in"),
+        (b'{"instances": ["\\ud83d"]}', "The surrogate pair in string is invalid."),
+        (b'{"a": "\\\\\\udc80", "instances": [1]}', "The surrogate pair in string"),
+    ],
+    ids=range(16),
+)
+def test_what_is_no_json(server, body, text):
+    status, content = server.rest(PREDICT, body)
+    assert status == 400
+    assert content["error"].startswith(f"JSON Parse error: {text}")
+
+
+def test_escapes_and_large_integers(server):
+    body = (
+        b'{"inputs": {"text": ["\\ud83d\\ude00", "\\\\ud83d", "\xff"], '
+        b'"number": [9223372036854775807, -9223372036854775808, -0]}}'
+    )
+    status, content = ask(server, "POST", ECHO, body)
+    assert status == 200
+    for part in ("\U0001f600".encode(), b'"\\\\ud83d"', b"\xff", b'"/w=="'):
+        assert part in content
+    body = b'{"instances": [100000000000000000000, 5e-1]}'
+    assert server.rest(PREDICT, body) == (200, {"predictions": [5e19, 2.25]})
 
 
 def test_numbers_have_their_shortest_text(server):
