@@ -2,6 +2,7 @@ import inspect
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -259,10 +260,22 @@ def test_serve_on_a_busy_port(served_target, base_path):
     assert f"Cannot listen on 127.0.0.1:{port}" in message
 
 
-def test_serve_without_a_model(tmp_path):
-    message = refusal("serve", tmp_path / "nowhere", *ANY_PORTS)
+@pytest.fixture
+def signal_handlers():
+    """Gives pytest its own back, which `serve` replaces."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, handlers, strict=True):
+        signal.signal(number, handler)
+
+
+def test_serve_without_a_model(tmp_path, signal_handlers):
+    """With polls it would wait for one."""
+    flags = [*ANY_PORTS, "--file_system_poll_wait_seconds=0"]
+    message = refusal("serve", tmp_path / "nowhere", *flags)
     assert "Could not find base path" in message
-    assert "No versions of servable" in refusal("serve", tmp_path, *ANY_PORTS)
+    assert "No versions of servable" in refusal("serve", tmp_path, *flags)
 
 
 @pytest.mark.parametrize("given", [[], [XLA_FLAG]])
@@ -271,7 +284,10 @@ def test_serve_names_the_stock_server_and_stops_on_a_signal(tmp_path, given):
     export_saved_model(ToyTask(), base_path, jit=True)
     process = subprocess.Popen(
         [sys.executable, "-m", "keras_dalle.cli", "serve", str(base_path)]
-        + ["--port", "0", "--rest_api_port", "0", "--model_name", "m", *given],
+        + ["--port", "0", "--rest_api_port", "0", "--model_name", "m", *given]
+        + ["--file_system_poll_wait_seconds=0.2"]
+        + ["--model_config_file_poll_wait_seconds=3"]
+        + ["--per_process_gpu_memory_fraction=0.5"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -282,7 +298,15 @@ def test_serve_names_the_stock_server_and_stops_on_a_signal(tmp_path, given):
     assert process.returncode == 0
     stock = next(line for line in messages.splitlines() if "tensorflow_model" in line)
     assert stock.split()[0] == "tensorflow_model_server"
-    flags = ("--model_name=m", f"--model_base_path={base_path}", "--port=")
+    flags = (
+        "--model_name=m",
+        f"--model_base_path={base_path}",
+        "--port=",
+        # Whole seconds, since the stock server reads no fractions.
+        "--file_system_poll_wait_seconds=1",
+        "--model_config_file_poll_wait_seconds=3",
+        "--per_process_gpu_memory_fraction=0.5",
+    )
     assert all(f" {flag}" in stock for flag in flags)
     # What the model itself needs, by its card, once.
     assert stock.count(XLA_FLAG) == 1

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.metadata
 import logging
+import math
 import os
 import shlex
 import threading
@@ -61,8 +62,8 @@ def serve(
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     logging.getLogger("absl").setLevel(logging.ERROR)
-    signalled = stop_signal()
     server = PredictionServer(**vars(options))
+    signalled = stop_signal()
     _start(server, signalled)
     running = dataclasses.replace(
         options, port=server.port, rest_api_port=server.rest_api_port
@@ -159,12 +160,18 @@ def _stock_command(options: ServerOptions, stock_only: list[str]) -> str:
         value = getattr(options, field.name)
         shown = field.name in ALWAYS_SHOWN or value != field.default
         if field.name not in left_out and value is not None and shown:
-            words.append(f"--{field.name}={_flag_text(value)}")
+            words.append(f"--{field.name}={_flag_text(field.name, value)}")
     return shlex.join(words)
 
 
-def _flag_text(value: Any) -> str:
+def _flag_text(name: str, value: Any) -> str:
+    """A flag's value in the spelling that the stock server reads."""
     if isinstance(value, bool):
         return str(value).lower()
-    # The other server may run elsewhere, and takes no relative base path.
-    return str(value.absolute() if isinstance(value, Path) else value)
+    if isinstance(value, Path):
+        # The other server may run elsewhere, and takes no relative base path.
+        return str(value.absolute())
+    if name.endswith("_seconds"):
+        # It reads no fractions.
+        return str(math.ceil(value))
+    return str(value)
