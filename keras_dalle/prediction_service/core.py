@@ -88,6 +88,12 @@ class ServerCore:
             self._manager.reconcile(self._aspired)
             self.unavailable()
 
+    def retry(self) -> None:
+        """Tries again what did not load, if it is time, without a look at the disk."""
+        with self._config_lock:
+            self._manager.reconcile(self._aspired)
+            self.unavailable()
+
     def model_names(self) -> list[str]:
         """The configured models."""
         return [model.name for model in self._models]

@@ -116,11 +116,18 @@ class PredictionServer:
         except BaseException:
             self.stop(grace=0)
             raise
+        polls = self._options.file_system_poll_wait_seconds
         self._periodic = [
             Periodic(
                 self._core.poll,
-                self._options.file_system_poll_wait_seconds,
+                polls,
                 "Looking for new versions",
+            ),
+            # Each look tries again, too.
+            Periodic(
+                self._core.retry,
+                0 if polls else self._options.load_retry_interval_micros / 1e6,
+                "Trying to load again",
             ),
             Periodic(
                 self._reload_config_file,

@@ -18,6 +18,7 @@ from keras_dalle.prediction_service import metrics
 from keras_dalle.prediction_service.server import PredictionServer
 from tests.serving_contract.models import (
     CONFIG_FILE,
+    VERSION_FOLDER,
     Slow,
     config_text,
     save,
@@ -220,6 +221,25 @@ def test_a_version_that_does_not_load_is_tried_again(in_process, tmp_path):
     shutil.copy(graph, tmp_path / "m" / "2" / "part")
     (tmp_path / "m" / "2" / "part").rename(tmp_path / "m" / "2" / "saved_model.pb")
     wait_for(lambda: server.states("slow") == {2: "AVAILABLE", 1: "END"})
+
+
+def test_without_polls_it_is_tried_again_too(in_process, models, tmp_path):
+    server = in_process(
+        model_base_path=models / "half_plus_two",
+        model_name="half_plus_two",
+        file_system_poll_wait_seconds=0,
+        load_retry_interval_micros=100_000,
+        max_num_load_retries=10_000,
+    )
+    shutil.copytree(models / "half_plus_three" / VERSION_FOLDER, tmp_path / "later/1")
+    graph = (tmp_path / "later/1/saved_model.pb").rename(tmp_path / "graph")
+    request = model_management_pb2.ReloadConfigRequest()
+    text_format.Parse(config_text(tmp_path, "later"), request.config)
+    code, _ = refusal(server.model.HandleReloadConfigRequest, request)
+    assert code == "UNKNOWN"
+    graph.rename(tmp_path / "later/1/saved_model.pb")
+    wait_for(lambda: server.states("later") == {1: "AVAILABLE"})
+    assert server.y_of([2.0], "later") == [4.0]
 
 
 def test_a_swap_does_not_wait_for_a_slow_request(in_process, tmp_path):
