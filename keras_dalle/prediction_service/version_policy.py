@@ -53,7 +53,7 @@ class VersionFinder:
             self.problems[name] = problem
             remark = remark or problem.message
         if remark and remark != self._said.get(name):
-            _logger.warning("%s", remark)
+            _logger.warning("%s", errors.truncated(remark))
         self._said[name] = remark
 
 
@@ -63,7 +63,8 @@ def _list_versions(model: ModelConfig) -> dict[int, Path]:
     except FileNotFoundError as error:
         reason = f"NOT_FOUND: {model.base_path} not found"
         raise errors.missing_base_path(model.base_path, model.name, reason) from error
-    except OSError as error:
+    # A path of the caller's may hold a NUL, which is a `ValueError`.
+    except (OSError, ValueError) as error:
         raise errors.missing_base_path(
             model.base_path, model.name, str(error)
         ) from error

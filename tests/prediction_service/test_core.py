@@ -265,8 +265,10 @@ def test_reload_adds_and_removes_models(core, folder):
             ['name: "m" base_path: "/nowhere\\000x"'],
             "Could not find base path /nowhere",
         ),
+        (['name: "m" base_path: "/%s"' % ("x" * 5000)], "File name too long"),
+        (['name: "m" base_path: ""'], "absolute path or URI"),
     ],
-    ids=["twice", "relative", "missing", "NUL"],
+    ids=["twice", "relative", "missing", "NUL", "long", "empty"],
 )
 def test_refused_configurations_change_nothing(core, folder, models, message):
     core.reload(config(model(folder)))
