@@ -128,7 +128,7 @@ def _nested(tensors: Mapping[str, StoredTensor]) -> dict[str, Any]:
         if not isinstance(node, dict) or leaf in node:
             raise ValueError(
                 "A tensor's name must not be the beginning of another one. "
-                f"Received: {name!r}."
+                f"Received: {shortened(name)}."
             )
         node[leaf] = tensor
     return tree

@@ -23,6 +23,7 @@ from keras_dalle.converters.vqgan_taming_config import (
     taming_model,
     vqgan_of_taming,
 )
+from keras_dalle.models.foreign_config import check_vqgan_arguments
 from keras_dalle.models.vqgan.vqgan_backbone import VQGANBackbone
 from keras_dalle.utils.foreign_values import naming
 from keras_dalle.utils.yaml_files import read_yaml
@@ -72,6 +73,7 @@ def load_taming_vqgan(
         content = vqgan_of_taming(content)
         model = taming_model(content)
         arguments = {**config_from_taming(content, notes), **kwargs}
+    check_vqgan_arguments(arguments, os.fspath(config_path))
     tensors: Mapping[str, StoredTensor] = {}
     if load_weights:
         tensors = _of_vqgan(open_torch_checkpoint(weights_path), notes)
