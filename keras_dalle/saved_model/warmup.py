@@ -11,6 +11,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from keras_dalle.saved_model.graph import read_meta_graph, signatures_of
 from keras_dalle.saved_model.sample_rows import sample_rows
+from keras_dalle.saved_model.signatures.row_function import MAX_ROWS
 
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 # A file with more is refused by the stock server, and with it the version.
@@ -19,10 +20,11 @@ DEFAULT_BATCH_SIZES = (1,)
 
 
 def check_batch_sizes(batch_sizes: Sequence[int]) -> None:
-    """Raises ValueError if one is below 1."""
-    if min(batch_sizes, default=1) < 1:
+    """Raises ValueError if one is below 1 or above `MAX_ROWS`."""
+    if not all(1 <= size <= MAX_ROWS for size in batch_sizes):
         raise ValueError(
-            f"A warm-up batch size must be at least 1. Received: {list(batch_sizes)}"
+            f"A warm-up batch size must be at least 1 and at most {MAX_ROWS}, the rows "
+            f"of a call. Received: {list(batch_sizes)}. Choose others."
         )
 
 
@@ -31,13 +33,14 @@ def write_warmup_records(path: Path, batch_sizes: Sequence[int]) -> int:
 
     Args:
         path: The version's folder.
-        batch_sizes: At least 1 each; none: no file is written.
+        batch_sizes: From 1 to `MAX_ROWS`; none: no file is written.
 
     Returns:
         The number of records.
 
     Raises:
-        ValueError: A size is below 1, or there are more records than a server takes.
+        ValueError: A size is out of its range, or there are more records than a server
+            takes.
     """
     check_batch_sizes(batch_sizes)
     sizes = sorted(set(batch_sizes))

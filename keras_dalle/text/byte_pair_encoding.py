@@ -131,6 +131,9 @@ class BytePairEncoder(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def _encode_batch(self, texts_B: tf.Tensor) -> tf.RaggedTensor:
         with tf.device("cpu"):
+            # A request of a few kB can repeat one text for many rows, and each byte
+            # of a text takes 55 bytes of memory below.
+            texts_B, place_B = tf.unique(texts_B)
             texts_B = to_valid_utf8(texts_B)
             for pattern, mark in self._special_tokens:
                 texts_B = tf.strings.regex_replace(texts_B, pattern, mark)
@@ -145,9 +148,10 @@ class BytePairEncoder(tf.Module):
                 tf.boolean_mask(id_N, is_token_N), tf.boolean_mask(word_N, is_token_N)
             )
             row_starts_B = tf.searchsorted(word_N, first_word_B)
-            return tf.RaggedTensor.from_row_splits(
+            ids = tf.RaggedTensor.from_row_splits(
                 id_N, tf.concat([row_starts_B, [tf.size(id_N)]], 0), validate=False
             )
+            return tf.gather(ids, place_B)
 
     def decode(self, ids: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
         """Text of token ids: special tokens and unknown ids are left out.

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from keras_dalle.saved_model.signatures.row_function import MAX_ROWS
 from keras_dalle.saved_model.signatures.scoring import WORST
 from tests.saved_model.signature_calls import row_of
 from tests.saved_model.signature_rows import (
@@ -270,6 +271,25 @@ def test_unequal_rows_fail_with_the_counts(call, name):
     columns[last] = columns[last][:1]
     with pytest.raises(tf.errors.InvalidArgumentError, match="must have as many rows"):
         call(name, **columns)
+
+
+@pytest.mark.parametrize("name", GOOD_ROWS)
+def test_more_rows_than_a_call_may_have(call, name):
+    rows = MAX_ROWS + 1
+    columns = {alias: [value] * rows for alias, value in GOOD_ROWS[name].items()}
+    with pytest.raises(tf.errors.InvalidArgumentError) as error:
+        call(name, **columns)
+    assert "A call must have at most 1024 rows. Send them in parts." in str(error.value)
+    assert f"Received:] [{rows}]" in str(error.value)
+
+
+def test_as_many_rows_as_a_call_may_have(call):
+    prompts = [b"red heart", b"sun", b"AND"] * MAX_ROWS
+    outputs = call("tokenize", prompt=prompts[:MAX_ROWS])
+    alone = call("tokenize", prompt=prompts[:3])
+    for name, values in alone.items():
+        repeated = np.concatenate([values] * MAX_ROWS)[:MAX_ROWS]
+        np.testing.assert_array_equal(outputs[name], repeated)
 
 
 def test_mutated_files_are_rows_with_or_without_error(call):

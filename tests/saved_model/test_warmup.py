@@ -55,13 +55,16 @@ def test_no_sizes_no_file(tmp_path):
     assert not (path / WARMUP_FILE).exists()
 
 
-def test_size_below_one_is_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(ValueError, match=r"at least 1. Received: \[4, 0\]"):
-        export_saved_model(ToyTask(), tmp_path, warmup_batch_sizes=[4, 0])
+@pytest.mark.parametrize("sizes", [[4, 0], [1025], [1, 5000]])
+def test_other_sizes_are_refused_before_anything_is_written(tmp_path, sizes):
+    with pytest.raises(ValueError, match="at least 1 and at most 1024") as error:
+        export_saved_model(ToyTask(), tmp_path, warmup_batch_sizes=sizes)
+    assert f"Received: {sizes}" in str(error.value)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_more_records_than_a_server_takes_are_refused(tmp_path):
+def test_more_records_than_a_server_takes_are_refused(tmp_path, monkeypatch):
     path = export_toy(tmp_path)
-    with pytest.raises(ValueError, match="at most 1000 warm-up records"):
-        write_warmup_records(path, range(1, 1002))
+    monkeypatch.setattr("keras_dalle.saved_model.warmup.MAX_RECORDS", 3)
+    with pytest.raises(ValueError, match="at most 3 warm-up records.*Received: 4"):
+        write_warmup_records(path, [1, 1024])

@@ -164,6 +164,13 @@ def test_ranks_of_input_and_empty_batches(trained):
         encoder.encode([["a"]])
 
 
+def test_texts_that_repeat_keep_their_places(trained):
+    encoder, _ = trained
+    texts = ["a b", "", "c", "a b", "", "cc", "a b"]
+    alone = {text: encoder.encode(text).numpy().tolist() for text in texts}
+    assert encoder.encode(texts).to_list() == [alone[text] for text in texts]
+
+
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=8))
 @settings(max_examples=60, deadline=None)
 def test_invalid_utf8_is_read_as_replacement_characters(trained, texts):

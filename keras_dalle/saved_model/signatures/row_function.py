@@ -10,6 +10,10 @@ import tensorflow as tf
 
 Rows = dict[str, tf.Tensor]
 
+# Pictures and tokens of all rows are in memory at once, and a request of a few hundred
+# bytes can repeat a row endlessly. A stock server batches 1000 rows unless it is told.
+MAX_ROWS = 1024
+
 
 class Input(NamedTuple):
     """One input of a signature, of shape [B].
@@ -38,7 +42,7 @@ def row_function(
 
     def function(*values: tf.Tensor) -> Rows:
         rows = {given.name: x_B for given, x_B in zip(inputs, values, strict=True)}
-        return body(check_equal_rows(rows))
+        return body(check_rows(rows))
 
     function.__name__ = name
     # What tf.function and so the signature's `defaults` are made from.
@@ -56,10 +60,10 @@ def _parameter(given: Input) -> inspect.Parameter:
     return inspect.Parameter(given.name, kind, default=default)
 
 
-def check_equal_rows(inputs: Mapping[str, tf.Tensor]) -> Rows:
-    """The same inputs, each shaped [B], behind a check that all B are equal.
+def check_rows(inputs: Mapping[str, tf.Tensor]) -> Rows:
+    """The same inputs, each shaped [B], behind checks of B: equal, and not too large.
 
-    Without it a `seed` of one row would silently be broadcast over all prompts.
+    Without them a `seed` of one row would silently be broadcast over all prompts.
     """
     # ensure_shape: a session does not compare what is fed with the signature's rank.
     inputs = {name: tf.ensure_shape(x_B, [None]) for name, x_B in inputs.items()}
@@ -70,8 +74,12 @@ def check_equal_rows(inputs: Mapping[str, tf.Tensor]) -> Rows:
     for name, size in sizes.items():
         received += [f"{name}:", size]
     rule = f"Every input must have as many rows as `{first}`. Received rows:"
-    check = tf.debugging.Assert(equal, [rule, *received], summarize=1)
-    with tf.control_dependencies([check]):
+    limit = f"A call must have at most {MAX_ROWS} rows. Send them in parts. Received:"
+    checks = [
+        tf.debugging.Assert(equal, [rule, *received], summarize=1),
+        tf.debugging.Assert(sizes[first] <= MAX_ROWS, [limit, sizes[first]]),
+    ]
+    with tf.control_dependencies(checks):
         return {name: tf.identity(x_B) for name, x_B in inputs.items()}
 
 
