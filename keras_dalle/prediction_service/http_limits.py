@@ -28,8 +28,8 @@ class HttpLimits:
     all_bodies_bytes: int = 2**29
     large_body_bytes: int = 2**18
     head_bytes: int = 2**16
-    connections: int = 500
-    waiting_calls: int = 100
+    connections: int = 800
+    waiting_calls: int = 500
     patience_s: float = 60.0
     linger_s: float = 2.0
     log_interval_s: float = 60.0

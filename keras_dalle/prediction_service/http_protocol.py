@@ -9,8 +9,10 @@ pins uvicorn.
 import asyncio
 import json
 import logging
+import sys
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from keras_dalle.prediction_service.http_limits import HttpLimits, Tally
@@ -40,6 +42,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refused = False
         # Bytes since the last that was of use: a bound on heads and trailers.
         self._idle_bytes = 0
+        self._data = b""
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -66,6 +69,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._refused:
             return
         self._idle_bytes += len(data)
+        self._data = data
         super().data_received(data)
         limit = self._limits.head_bytes
         if self._idle_bytes > limit and not self._refused:
@@ -78,17 +82,19 @@ class BoundedProtocol(HttpToolsProtocol):
         self._wait(self._limits.patience_s)
 
     def on_headers_complete(self) -> None:
-        super().on_headers_complete()
-        self._idle_bytes = 0
+        if not self.parser.should_upgrade():
+            super().on_headers_complete()
+            self._idle_bytes = 0
 
     def on_body(self, body: bytes) -> None:
         super().on_body(body)
         self._idle_bytes = 0
 
     def on_message_complete(self) -> None:
-        super().on_message_complete()
-        self._idle_bytes = 0
-        self._receiving = False
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+            self._idle_bytes = 0
+            self._receiving = False
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -101,6 +107,25 @@ class BoundedProtocol(HttpToolsProtocol):
     def resume_writing(self) -> None:
         super().resume_writing()
         self._wait(self._limits.patience_s)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Reads a request that offers another protocol as one that does not.
+
+        httptools takes the body of such a request for the other protocol. Java's client
+        and `curl --http2` offer HTTP/2 with every request.
+        """
+        offer = sys.exception()
+        assert isinstance(offer, httptools.HttpParserUpgrade)
+        rest = self._data[offer.args[0] :]
+        method, version = self.parser.get_method(), self.parser.get_http_version()
+        if method == b"CONNECT":
+            self._refuse(400, "There is nothing to connect to.")
+            return
+        lines = [b"%s %s HTTP/%s" % (method, self.url, version.encode())]
+        lines += [b"%s: %s" % line for line in self.headers if line[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self._data = b"\r\n".join([*lines, b"", b""]) + rest
+        super().data_received(self._data)
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, msg)

@@ -102,7 +102,7 @@ class RestServer:
             lifespan="off",
             loop="asyncio",
             log_config=None,
-            log_level="warning",
+            log_level="critical",
             access_log=False,
             proxy_headers=False,
             server_header=False,

@@ -56,14 +56,14 @@ def serve():
         server.stop(grace=0)
 
 
-def ask(server, method, path, body=None):
+def ask(server, method, path, body=None, **headers):
     """Status, headers and body of an answer over HTTP."""
     connection = http.client.HTTPConnection(server.rest_address, timeout=PATIENCE_S)
-    connection.request(method, path, body)
+    connection.request(method, path, body, headers)
     response = connection.getresponse()
     content = response.read()
     connection.close()
-    return response.status, dict(response.getheaders()), content
+    return response.status, response.headers, content
 
 
 def test_defaults():
@@ -137,7 +137,8 @@ def test_pages_of_other_sites(serve, folder):
     assert header not in ask(closed, "POST", path, body)[1]
     opened = serve(folder / "half", rest_api_port=0, rest_api_enable_cors_support=True)
     assert ask(opened, "POST", path, body)[1][header] == "*"
-    status, headers, _ = ask(opened, "OPTIONS", path)
+    assert ask(opened, "OPTIONS", path)[0] == 400
+    status, headers, _ = ask(opened, "OPTIONS", path, Origin="http://localhost")
     assert status == 200 and headers["Access-Control-Allow-Methods"] == "POST, GET"
 
 

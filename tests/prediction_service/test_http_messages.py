@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 
 import pytest
 
@@ -162,9 +163,19 @@ def test_a_client_that_has_said_all(server):
 
 @pytest.mark.parametrize("upgrade", ["h2c", "websocket"])
 def test_another_protocol_is_not_offered(server, upgrade):
-    lines = f"Connection: Upgrade, close\r\nUpgrade: {upgrade}\r\n\r\n".encode()
-    content = server.raw(b"GET /v1/models/m HTTP/1.1\r\n" + lines)
-    assert answers(content) == [200]
+    offer = ("Connection: Upgrade", f"Upgrade: {upgrade}", "HTTP2-Settings: AAAA")
+    status = f"GET /v1/models/m HTTP/1.1\r\n{offer[0]}\r\n{offer[1]}\r\n\r\n".encode()
+    last = head(len(BODY), offer[1], "Connection: Upgrade, close") + BODY
+    content = server.raw(status + head(len(BODY), *offer) + BODY + last)
+    assert answers(content) == [200, 200, 200]
+    assert content.count(ANSWER) == 2
+    with server.connect() as client:
+        for part in (head(len(BODY), *offer), BODY[:4], BODY[4:] + last):
+            client.sendall(part)
+            time.sleep(0.05)
+        assert answers(received(client)) == [200, 200]
+    lengths = POST + f"{offer[0]}\r\n{offer[1]}\r\n".encode() + b"Content-Length: 1\r\n"
+    assert answers(server.raw(lengths * 2 + b"\r\n{")) == [400]
 
 
 def test_a_client_may_not_say_who_it_is(server):
