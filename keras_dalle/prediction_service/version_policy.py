@@ -1,5 +1,6 @@
 """Which of the versions on disk a model's policy wants to be served."""
 
+import heapq
 import logging
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from keras_dalle.prediction_service import errors
 from keras_dalle.prediction_service.errors import ServingError
 from keras_dalle.prediction_service.local_paths import local_path
 from keras_dalle.saved_model.versions import list_versions
+
+_SHOWN_VERSIONS = 10
 
 _logger = logging.getLogger(__name__)
 
@@ -89,10 +92,12 @@ def _specific(model: ModelConfig) -> set[int]:
 
 def _missing(model: ModelConfig, found: dict[int, Path]) -> str:
     """Which of the specific versions are not there."""
-    missing = sorted(_specific(model) - set(found))
+    missing = _specific(model) - set(found)
     if not missing:
         return ""
+    first = heapq.nsmallest(_SHOWN_VERSIONS, missing)
+    more = f" and {len(missing) - len(first)} more" if len(missing) > len(first) else ""
     return (
-        f"Versions {missing} of model {model.name} are wanted and not in "
+        f"Versions {first}{more} of model {model.name} are wanted and not in "
         f"{model.base_path}"
     )

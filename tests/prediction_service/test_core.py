@@ -345,6 +345,18 @@ def test_the_type_of_old_configurations_is_a_platform(core, folder):
     assert served_version(core) == 3
 
 
+def test_versions_that_are_missing_by_the_thousand_are_a_short_line(
+    core, folder, caplog
+):
+    wanted = " ".join(f"versions: {number}" for number in range(9000, 2, -1))
+    core.reload(
+        config(model(folder, f"model_version_policy {{ specific {{ {wanted} }} }}"))
+    )
+    (line,) = [text for text in caplog.messages if "are wanted and not in" in text]
+    assert "11, 12, 13] and 8987 more of model m" in line
+    assert len(line) < 500
+
+
 def test_what_is_amiss_is_said_once(core, folder, caplog):
     policy = "model_version_policy { specific { versions: 2 versions: 8 } }"
     core.reload(config(model(folder, policy)))
