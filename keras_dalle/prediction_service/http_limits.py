@@ -26,7 +26,7 @@ class HttpLimits:
 
     body_bytes: int = 32 * 2**20
     all_bodies_bytes: int = 2**29
-    large_body_bytes: int = 2**18
+    large_body_bytes: int = 2**20
     head_bytes: int = 2**16
     connections: int = 800
     waiting_calls: int = 500

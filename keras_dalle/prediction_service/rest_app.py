@@ -5,6 +5,7 @@
 
 import asyncio
 import contextlib
+import functools
 import gc
 import logging
 import time
@@ -223,13 +224,10 @@ class RestApp:
             if len(body) > limit:
                 raise self._too_large()
             hold(len(body))
+        prepare = functools.partial(_uncollected, api.prepared, call, body)
         if len(body) <= limits.large_body_bytes:
-            return await _run(
-                self._threads, lambda: api.predicted(*api.prepared(call, body))
-            )
-        prepared = await _run(
-            self._large_bodies, lambda: _uncollected(api.prepared, call, body)
-        )
+            return await _run(self._threads, lambda: api.predicted(*prepare()))
+        prepared = await _run(self._large_bodies, prepare)
         return await _run(self._threads, lambda: api.predicted(*prepared))
 
     @contextlib.contextmanager
