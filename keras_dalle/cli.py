@@ -4,6 +4,8 @@ Nothing here or at the head of `commands` imports TensorFlow, so that `--help` i
 immediate; each command imports what it needs when it runs.
 """
 
+import os
+import sys
 from typing import Any
 
 import typer
@@ -82,13 +84,47 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except (typer.Exit, typer.Abort):
+        except (typer.Exit, typer.Abort, BrokenPipeError):
+            # Typer ends silently where nobody reads the output any more.
+            raise
+        except typer.TyperException as error:
+            _tell_of_dashes(error)
             raise
         except USER_ERRORS as error:
-            console = Console(stderr=True, highlight=False)
-            console.print("Error:", style="bold red", end=" ")
-            console.print(str(error), markup=False, soft_wrap=True)
+            _print_error(str(error))
             raise typer.Exit(1) from error
+        except Exception as error:
+            if not _is_out_of_memory(error):
+                raise
+            _print_error(
+                "This needs more memory than there is. Ask for fewer pictures at once, "
+                f"or a smaller model. {str(error)[:200]}"
+            )
+            raise typer.Exit(1) from error
+
+
+def _print_error(text: str) -> None:
+    console = Console(stderr=True, highlight=False)
+    console.print("Error:", style="bold red", end=" ")
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # By name, for TensorFlow's is not imported here.
+    is_tensorflows = type(error).__name__ == "ResourceExhaustedError"
+    return isinstance(error, MemoryError) or is_tensorflows
+
+
+def _tell_of_dashes(error: Any) -> None:
+    """Adds to an unknown option's message how a prompt like it is given."""
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ != "NoSuchOption" or context is None:
+        return
+    if "prompts" in {parameter.name for parameter in context.command.params}:
+        error.message += (
+            ". A prompt that begins with a dash comes behind two dashes alone: "
+            f'keras-dalle {context.command.name} -- "-5 degrees"'
+        )
 
 
 app = typer.Typer(
@@ -103,8 +139,27 @@ for _function, _examples in COMMANDS:
     app.command(epilog=f"Examples:\n\n{_examples}", cls=_class)(_function)
 
 
+def _open_closed_streams() -> None:
+    """Gives a stream that the caller has closed (`>&-`) to nobody.
+
+    Else the next file that is opened would take its place, and get what is printed.
+    """
+    for number, name, mode in (
+        (0, "stdin", "r"),
+        (1, "stdout", "w"),
+        (2, "stderr", "w"),
+    ):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
+
+
 def main() -> None:
     """The console script."""
+    _open_closed_streams()
     prepare_tensorflow()
     app(prog_name="keras-dalle")
 

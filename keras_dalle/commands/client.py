@@ -1,5 +1,6 @@
 """`keras-dalle client`: pictures from a server."""
 
+import re
 from typing import Annotated
 
 import typer
@@ -10,7 +11,21 @@ from keras_dalle.commands.jobs import Job
 from keras_dalle.commands.progress import step
 from keras_dalle.commands.ranking import Best
 from keras_dalle.commands.streaming import Views
+from keras_dalle.utils.foreign_values import shortened
 from keras_dalle.utils.picture_metadata import PresetIdentity
+
+
+def _check_address(target: str) -> None:
+    """gRPC would take a port of 99999 for another one, and a URL for a host's name."""
+    port = re.search(r":(\d+)$", target)
+    is_local = target.startswith(("unix:", "unix-abstract:"))
+    has_port = port is not None and 0 < int(port[1]) < 2**16
+    is_url = target.lower().startswith(("http:", "https:"))
+    if is_url or not (has_port or is_local):
+        raise typer.BadParameter(
+            "A server's address is HOST:PORT, as 127.0.0.1:8500, with the port of gRPC "
+            f"and nothing before the host. Received: {shortened(target)}"
+        )
 
 
 def client(
@@ -48,6 +63,7 @@ def client(
 
     Each file holds what it was drawn from; `keras-dalle reproduce` draws it again.
     """
+    _check_address(target)
     job = Job(
         prompts or (),
         prompts_file,

@@ -216,6 +216,11 @@ def _rows_kept(text: str, height: int) -> int:
             rows = int(text)
     except (ValueError, OverflowError):
         rows = 0
+    if height == 1:
+        raise ValueError(
+            "`--keep-rows` needs a picture of several rows of pixels. Received: one "
+            "with one."
+        )
     if not 0 < rows < height:
         raise ValueError(
             f"`--keep-rows` must be from 1 to {height - 1} rows of this picture's "

@@ -11,6 +11,7 @@ from keras_dalle.utils.foreign_values import shortened
 RANDOM = ("-1", "random")
 # Short enough to be typed again.
 _RANDOM_SEEDS = 2**31
+_LARGEST_FLOAT32 = (2 - 2**-23) * 2.0**127
 
 
 def seed(text: str | int) -> int:
@@ -36,7 +37,7 @@ def seed(text: str | int) -> int:
 
 
 def finite(text: str | float) -> float:
-    """A finite number.
+    """A number that is finite in 32 bits.
 
     Raises:
         typer.BadParameter: it is none.
@@ -45,7 +46,7 @@ def finite(text: str | float) -> float:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not math.isfinite(number):
+    if not abs(number) <= _LARGEST_FLOAT32:
         raise typer.BadParameter(
             f"It must be a finite number, as 1.5. Received: {shortened(text)}"
         )

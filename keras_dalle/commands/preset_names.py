@@ -1,11 +1,13 @@
 """Presets by name: what there is, and a task from what the user typed."""
 
 import difflib
+import os
 import shlex
 from pathlib import Path
 from typing import Any
 
 from keras_dalle.utils.files import read_json
+from keras_dalle.utils.foreign_values import one_line
 from keras_dalle.utils.hub import PREFIX, HubError, cached_folder
 from keras_dalle.utils.picture_metadata import PresetIdentity
 
@@ -48,24 +50,34 @@ def check_preset(preset: str) -> None:
     """
     shipped = shipped_presets()
     is_handle = "://" in preset
-    if preset in shipped or is_handle or (Path(preset) / CONFIG_FILE).exists():
+    path = _path_of(preset)
+    if preset in shipped or is_handle or (path / CONFIG_FILE).exists():
         return
     published = [
         name for name, fields in published_presets().items() if "vqgan" in fields
     ]
     if preset in published:
         return
-    if Path(preset).exists():
-        raise ValueError(_why_no_preset(Path(preset)))
+    if path.exists():
+        raise ValueError(_why_no_preset(path))
     names = [*shipped, *published]
     known = ", ".join(shipped) or "none"
     nearest = difflib.get_close_matches(preset, names, n=1, cutoff=0.4)
     hint = f" Did you mean {nearest[0]}?" if nearest else ""
     raise ValueError(
-        f"Unknown preset: {preset}.{hint} Shipped presets: {known}. To be downloaded: "
-        f"{', '.join(published)}. A folder with a {CONFIG_FILE} is a preset too, and a "
-        "model on the Hugging Face Hub is hf://OWNER/NAME."
+        f"Unknown preset: {one_line(preset)}.{hint} Shipped presets: {known}. To be "
+        f"downloaded: {', '.join(published)}. A folder with a {CONFIG_FILE} is "
+        "a preset too, and a model on the Hugging Face Hub is hf://OWNER/NAME."
     )
+
+
+def _path_of(preset: str) -> Path:
+    """What was typed as a path, or one that is nowhere for what cannot be one."""
+    try:
+        os.lstat(preset)
+    except (OSError, ValueError):
+        return Path(os.devnull, "none")
+    return Path(preset)
 
 
 def _why_no_preset(path: Path) -> str:

@@ -138,12 +138,12 @@ def test_outputs_that_are_neither_file_nor_folder(draw, task, tmp_path):
 def test_single_pictures_are_named_after_prompt_and_seed(draw, tmp_path):
     folder = tmp_path / "new" / "folder"
     prompts = ["red heart", "../../etc", "❤️", "x" * 10_000, os.fsdecode(b"\xff")]
-    result = drawn(draw(*prompts, "--seed", -1, "-o", f"{folder}/"))
+    result = drawn(draw(*prompts, "--seed", -2, "-o", f"{folder}/"))
     assert result.stdout.strip() == str(folder)
-    names = ["red-heart_-1", "etc_-1", "red-heart_-1_2", "x" * 120 + "_-1"]
-    names += ["picture_-1"]
+    names = ["red-heart_-2", "etc_-2", "red-heart_-2_2", "x" * 120 + "_-2"]
+    names += ["picture_-2"]
     assert sorted(os.listdir(folder)) == sorted(f"{name}.png" for name in names)
-    stored = read_picture(folder / "red-heart_-1_2.png")
+    stored = read_picture(folder / "red-heart_-2_2.png")
     assert stored.metadata.pictures[0].prompt == "❤️"
     assert stored.pixels_HWC.shape == (SIZE, SIZE, 3)
 
