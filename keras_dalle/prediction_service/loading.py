@@ -18,6 +18,7 @@ from keras_dalle.prediction_service.errors import ServingError
 from keras_dalle.prediction_service.servables import Servable, Session
 from keras_dalle.prediction_service.session import SavedModelSession
 from keras_dalle.prediction_service.warmup import warm_up
+from keras_dalle.utils.files import require_regular_file
 
 # Its operations are in the stock server, and in a process that has imported it.
 EXTRA_OPERATIONS = "tensorflow_text"
@@ -73,6 +74,7 @@ class VersionLoader:
 
     def _session(self, path: Path) -> Session:
         import_extra_operations()
+        _require_regular_files(path)
         session = self._loaded(path)
         try:
             return self._wrap(session, path)
@@ -97,6 +99,16 @@ class VersionLoader:
             microseconds = int((time.perf_counter() - start) * 1e6)
             metrics.LOAD_ATTEMPT_COUNT.increment(str(path), status)
             metrics.LOAD_LATENCY.increment(str(path), by=microseconds)
+
+
+def _require_regular_files(path: Path) -> None:
+    """Reading a named pipe or a device would hold this and all later reloads."""
+    for file in path.rglob("*"):
+        if file.exists() and not file.is_dir():
+            try:
+                require_regular_file(file)
+            except ValueError as error:
+                raise errors.unreadable_version(str(path), str(error)) from error
 
 
 @functools.cache

@@ -1,5 +1,6 @@
 """Models, versions, labels and configurations, without a network."""
 
+import os
 import shutil
 
 import grpc
@@ -43,6 +44,11 @@ def manager():
 @pytest.fixture
 def core(manager):
     return ServerCore(manager)
+
+
+def pipe_at(path):
+    path.unlink()
+    os.mkfifo(path)
 
 
 def cut(file):
@@ -146,6 +152,8 @@ def test_a_version_that_comes_back_is_loaded_again(core, folder, saved):
         (lambda path: shutil.rmtree(path / "variables"), "UNAVAILABLE"),
         (lambda path: cut(path / "variables/variables.index"), "DATA_LOSS"),
         (lambda path: (path / "variables" / DATA).unlink(), "NOT_FOUND"),
+        (lambda path: pipe_at(path / GRAPH), "UNAVAILABLE"),
+        (lambda path: pipe_at(path / "variables" / DATA), "UNAVAILABLE"),
     ],
     ids=[
         "graph",
@@ -156,6 +164,8 @@ def test_a_version_that_comes_back_is_loaded_again(core, folder, saved):
         "no variables",
         "index",
         "no data",
+        "pipe as graph",
+        "pipe as data",
     ],
 )
 def test_a_damaged_version_leaves_the_old_one_serving(
