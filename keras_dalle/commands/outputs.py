@@ -61,6 +61,11 @@ def output_of(
         ValueError: the file's ending is none of a picture.
         OSError: nothing can be written there.
     """
+    if not text.strip():
+        raise typer.BadParameter(
+            "-o needs a name: FILE, FOLDER/, or ./ for this folder. Received: an empty "
+            "text, perhaps of a variable that is not set."
+        )
     is_folder = text.endswith(("/", os.sep)) or Path(text).is_dir()
     if is_folder:
         check_folder_place(text)

@@ -26,6 +26,7 @@ from tests.drawing_task import DrawingTask
         (["--seed", "2.5"], "or `random`. Received: '2.5'"),
         (["--seed", str(2**63)], "A seed is an integer from -9223372036854775808"),
         (["--num-images", str(10**12)], "'--num-images'"),
+        (["-o", ""], "-o needs a name: FILE, FOLDER/, or ./"),
         (["-5 degrees"], 'keras-dalle generate -- "-5 degrees"'),
     ],
 )
