@@ -7,6 +7,8 @@ import asyncio
 import contextlib
 import functools
 import gc
+import gzip
+import io
 import logging
 import time
 import zlib
@@ -297,19 +299,12 @@ def unpacked(body: bytes, most: int) -> bytes:
     Returns:
         Nothing for what is no gzip, as the stock server.
     """
-    pieces: list[bytes] = []
-    while body and most > 0:
-        member = zlib.decompressobj(16 + zlib.MAX_WBITS)
-        try:
-            piece = member.decompress(body, most)
-        except zlib.error:
-            return b""
-        if not member.eof and len(piece) < most:
-            return b""
-        pieces.append(piece)
-        most -= len(piece)
-        body = member.unused_data
-    return b"".join(pieces)
+    # It reads on in one buffer. zlib alone copies all that follows a member, once for
+    # each: 1,600,000 empty ones in 32 MB would be 26 TB.
+    try:
+        return gzip.GzipFile(fileobj=io.BytesIO(body)).read(most)
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        return b""
 
 
 def _uncollected(function: Callable[..., _Result], *arguments: Any) -> _Result:

@@ -14,6 +14,7 @@ import pytest
 
 from keras_dalle.prediction_service.core import ServerCore
 from keras_dalle.prediction_service.manager import ServableManager
+from keras_dalle.prediction_service.rest_app import unpacked
 from tests.prediction_service.waiting_model import (
     METRICS,
     PATIENCE_S,
@@ -73,6 +74,15 @@ def test_what_a_packed_body_unpacks_to_is_bounded(shared):
     for body in (gzip.compress(ROWS + b" " * 100_000), bomb):
         status, content = content_of(shared.ask(body=body, headers=headers))
         assert status == 413 and "A body has at most 100000 bytes" in content["error"]
+
+
+def test_a_packed_body_of_many_members_is_read_in_one_pass():
+    member = gzip.compress(b"")
+    # 6 MB. To copy what follows each member, once for each, is 900 GB.
+    packed = member * 300_000 + gzip.compress(ROWS)
+    assert unpacked(packed, 1000) == ROWS
+    assert unpacked(packed + b"no member", 1000) == b""
+    assert unpacked(gzip.compress(ROWS) * 3, 30) == (ROWS * 3)[:30]
 
 
 @pytest.mark.parametrize(
