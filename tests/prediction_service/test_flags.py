@@ -3,6 +3,7 @@
 import http.client
 import shutil
 import socket
+import threading
 
 import grpc
 import numpy as np
@@ -97,6 +98,19 @@ def test_arguments_for_grpc(serve, folder):
     code, text = refusal(server.prediction.Predict, large)
     assert code == "RESOURCE_EXHAUSTED"
     assert "eceived message larger than max (7200" in text and "vs. 7000000)" in text
+
+
+def test_arguments_that_free_threads_from_calls_without_a_message(serve, folder):
+    age = "grpc.max_connection_age_ms=500,grpc.max_connection_age_grace_ms=500"
+    server = serve(folder / "half", grpc_channel_arguments=age, grpc_max_threads=1)
+    ends = threading.Event()
+    with grpc.insecure_channel(server.grpc_address) as channel:
+        # As a unary call whose message never comes.
+        method = channel.stream_unary("/tensorflow.serving.PredictionService/Predict")
+        silent = method.future(iter(ends.wait, True), timeout=PATIENCE_S)
+        assert silent.code() == grpc.StatusCode.UNAVAILABLE
+        ends.set()
+    assert server.y_of([2.0], "m") == [3.0]
 
 
 def test_calls_at_once_and_those_that_wait(serve, folder, monkeypatch):
