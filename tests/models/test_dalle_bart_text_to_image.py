@@ -274,6 +274,30 @@ def test_truncated_weights(preset):
         DalleBartTextToImage.from_preset(str(preset))
 
 
+@pytest.mark.parametrize("latent_channels", [32, 64])
+def test_a_given_vqgan_keeps_its_weights(task, preset, latent_channels):
+    given = VQGANBackbone.from_config(
+        {**task.vqgan.get_config(), "latent_channels": latent_channels}
+    )
+    before = given.get_weights()
+    loaded = DalleBartTextToImage.from_preset(preset, vqgan=given)
+    assert loaded.vqgan is given
+    for found, expected in zip(given.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    if latent_channels == 32:  # Later, its owner may still load the preset's.
+        loaded.load_task_weights(str(preset / "task.weights.h5"))
+        tokens = np.arange(16)[None]
+        np.testing.assert_array_equal(
+            given.decode_images(tokens), task.vqgan.decode_images(tokens)
+        )
+
+
+@pytest.mark.parametrize("given", [7, "vqgan", keras.Sequential()])
+def test_what_is_no_vqgan_is_refused(preset, given):
+    with pytest.raises(ValueError, match="`vqgan` must be a VQGANBackbone. Received"):
+        DalleBartTextToImage.from_preset(preset, vqgan=given)
+
+
 @pytest.mark.parametrize("case", cases("dallebart"), ids=lambda path: path.name)
 def test_original_folder(case, tmp_path):
     vqgan = VQGANBackbone.from_preset(cases("vqgan_flax")[0])

@@ -90,6 +90,9 @@ class DalleBartTextToImage(
         "`keras_dalle.models.dalle_bart.with_weights`."
     )
 
+    # Within `from_preset`, a VQGAN that is passed keeps its own weights.
+    _has_given_vqgan = False
+
     def __init__(
         self,
         backbone,
@@ -102,6 +105,7 @@ class DalleBartTextToImage(
         **kwargs,
     ):
         if vqgan is not None:
+            _require_vqgan_backbone(vqgan)
             require_fitting_vqgan(backbone, vqgan)
 
         # === Layers ===
@@ -272,6 +276,8 @@ class DalleBartTextToImage(
         self.require_vqgan("Saving task weights").save_weights(filepath)
 
     def load_task_weights(self, filepath):
+        if self._has_given_vqgan:  # KerasHub calls this for any preset's file.
+            return
         self.require_vqgan("Loading task weights").load_weights(filepath)
 
     def get_config(self):
@@ -308,7 +314,9 @@ class DalleBartTextToImage(
             kwargs["dtype"] = policy_of_weights(weights)
         if vqgan := vqgan_of(preset):
             kwargs = {"vqgan": vqgan, **kwargs}
-        return super().from_preset(preset, *args, **kwargs)
+        task = super().from_preset(preset, *args, **kwargs)
+        task._has_given_vqgan = False
+        return task
 
     @classmethod
     def from_original(
@@ -327,6 +335,7 @@ class DalleBartTextToImage(
 
     @classmethod
     def from_config(cls, config):
+        is_given = not isinstance(config.get("vqgan"), dict | None)
         if isinstance(config.get("vqgan"), dict):
             vqgan = keras.saving.deserialize_keras_object(config["vqgan"])
             if not isinstance(vqgan, VQGANBackbone):
@@ -335,7 +344,18 @@ class DalleBartTextToImage(
                     f"{type(vqgan).__name__}."
                 )
             config = {**config, "vqgan": vqgan}
-        return super().from_config(config)
+        task = super().from_config(config)
+        task._has_given_vqgan = is_given
+        return task
+
+
+def _require_vqgan_backbone(vqgan):
+    if not isinstance(vqgan, VQGANBackbone):
+        raise ValueError(
+            "`vqgan` must be a VQGANBackbone. Received: "
+            f"{shortened(vqgan)} ({type(vqgan).__name__}). Pass "
+            "`VQGANBackbone.from_preset(...)`."
+        )
 
 
 def _with_known_rows(data):
