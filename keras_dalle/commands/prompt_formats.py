@@ -109,6 +109,18 @@ def _text_lines(text: str, columns: tuple[str, ...]) -> Lines:
 # === JSON ===
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Makes a dictionary; of two values with one name Python would drop the first."""
+    names = [name for name, _ in pairs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"Its names must differ. Received twice: {shortened(twice)}")
+    return dict(pairs)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)
+
+
 def _json_lines(text: str, columns: tuple[str, ...]) -> Lines:
     if text.lstrip().startswith("["):
         yield from _json_values(text, columns)
@@ -116,7 +128,7 @@ def _json_lines(text: str, columns: tuple[str, ...]) -> Lines:
     for number, line in enumerate(_NEWLINE.split(text), start=1):
         if line.strip():
             try:
-                value = json.loads(line)
+                value = _DECODER.decode(line)
             except (ValueError, RecursionError) as error:
                 yield number, ValueError(f"it must be JSON. {error}")
             else:
@@ -125,7 +137,7 @@ def _json_lines(text: str, columns: tuple[str, ...]) -> Lines:
 
 def _json_values(text: str, columns: tuple[str, ...]) -> Lines:
     try:
-        whole = json.loads(text)
+        whole = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         yield error.lineno, ValueError(f"it must be JSON. {error.msg}")
     except (ValueError, RecursionError) as error:
@@ -138,7 +150,7 @@ def _json_values(text: str, columns: tuple[str, ...]) -> Lines:
 
 def _items(array: str) -> Iterator[tuple[int, Any]]:
     """The line and value of each item of an array that is right."""
-    decoder, between = json.JSONDecoder(), re.compile(r"[\s,\]]*")
+    between = re.compile(r"[\s,\]]*")
     position = array.index("[") + 1
     line = 1 + array.count("\n", 0, position)
     while True:
@@ -146,7 +158,7 @@ def _items(array: str) -> Iterator[tuple[int, Any]]:
         line += array.count("\n", position, start)
         if start == len(array):
             return
-        value, position = decoder.raw_decode(array, start)
+        value, position = _DECODER.raw_decode(array, start)
         yield line, value
         line += array.count("\n", start, position)
 
@@ -171,7 +183,8 @@ def _tsv_lines(text: str, columns: tuple[str, ...]) -> Lines:
 
 
 def _table_lines(text: str, columns: tuple[str, ...], separator: str | None) -> Lines:
-    header = next(filter(str.strip, _NEWLINE.split(text)), "")
+    lines = _NEWLINE.split(text)
+    header = next((x for x in lines if x.strip() and not _is_preface(x)), "")
     separator = separator or _separator_of(header, columns)
     rows = csv.reader(
         io.StringIO(text, newline=""),
@@ -184,7 +197,10 @@ def _table_lines(text: str, columns: tuple[str, ...], separator: str | None) -> 
     try:
         for row in rows:
             cells = [cell.strip() for cell in row]
-            if any(cells) and not names:
+            if not names and _is_preface("".join(cells)):
+                if cells[0].startswith("#"):
+                    yield line, None
+            elif any(cells) and not names:
                 names = cells
             elif any(cells):
                 yield line, _cells_by_name(names, cells)
@@ -192,6 +208,11 @@ def _table_lines(text: str, columns: tuple[str, ...], separator: str | None) -> 
             line = rows.line_num + 1
     except csv.Error as error:
         yield line, ValueError(f"it must be CSV. {error}")
+
+
+def _is_preface(line: str) -> bool:
+    """Tells a comment, or Excel's `sep=;`, that stands above a table's first row."""
+    return line.lstrip().lower().startswith(("#", "sep="))
 
 
 def _cells_by_name(names: list[str], cells: list[str]) -> dict[str, Any] | ValueError:

@@ -215,6 +215,21 @@ def test_comments_are_counted(tmp_path):
     assert read_prompts_file(tmp_path / "p.csv").num_comments == 0
 
 
+def test_what_stands_above_a_table(tmp_path):
+    (tmp_path / "p.csv").write_text("sep=;\n# a; b\n\nprompt;seed\n#1; 7\n")
+    table = read_prompts_file(tmp_path / "p.csv")
+    (entry,) = table.entries
+    assert (entry.prompt, entry.parameters["seed"]) == ("#1", 7)
+    assert table.num_comments == 1
+
+
+@pytest.mark.parametrize("name", ["p.jsonl", "p.json"])
+def test_one_name_twice_in_json(tmp_path, name):
+    (tmp_path / name).write_text('[{"prompt": "a", "seed": 1, "seed": 2}]')
+    with pytest.raises(ValueError, match="line 1.* Received twice: .'seed'."):
+        read_prompts_file(tmp_path / name)
+
+
 def test_a_row_says_how_many_pictures(read):
     entries = read("p.csv", "prompt,num_images,seed\nred,3,5\nblue,,\n")
     requests = requests_of(entries, "", {"seed": 1}, num_images=2)
