@@ -116,7 +116,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _tell_of_dashes(error: Any) -> None:
-    """Adds to an unknown option's message how a prompt like it is given."""
+    """Adds to an unknown option's message how to give a prompt that begins like it."""
     context = getattr(error, "ctx", None)
     if type(error).__name__ != "NoSuchOption" or context is None:
         return
@@ -140,7 +140,7 @@ for _function, _examples in COMMANDS:
 
 
 def _open_closed_streams() -> None:
-    """Gives a stream that the caller has closed (`>&-`) to nobody.
+    """Points each stream that the caller has closed (`>&-`) at the null device.
 
     Else the next file that is opened would take its place, and get what is printed.
     """

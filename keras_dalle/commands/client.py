@@ -16,7 +16,7 @@ from keras_dalle.utils.picture_metadata import PresetIdentity
 
 
 def _check_address(target: str) -> None:
-    """gRPC would take a port of 99999 for another one, and a URL for a host's name."""
+    """Refuses wrong addresses: gRPC reads port 99999 as another, a URL as a host."""
     port = re.search(r":(\d+)$", target)
     is_local = target.startswith(("unix:", "unix-abstract:"))
     has_port = port is not None and 0 < int(port[1]) < 2**16

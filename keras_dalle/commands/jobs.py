@@ -80,7 +80,7 @@ class Job:
         return output
 
     def entries(self) -> "Sequence[Entry]":
-        """The prompts, with what a file says of each, after a check of all inputs.
+        """Returns the prompts, with a file's fields, after a check of all inputs.
 
         Raises:
             OSError, ValueError: the file cannot be read, or something is out of range.

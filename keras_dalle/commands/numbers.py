@@ -15,7 +15,7 @@ _LARGEST_FLOAT32 = (2 - 2**-23) * 2.0**127
 
 
 def seed(text: str | int) -> int:
-    """A seed of 64 bits; for one of `RANDOM` it is drawn, and printed.
+    """Reads a seed of 64 bits. For a word in `RANDOM` it draws one and prints it.
 
     Raises:
         typer.BadParameter: it is no such number.
@@ -37,7 +37,7 @@ def seed(text: str | int) -> int:
 
 
 def finite(text: str | float) -> float:
-    """A number that is finite in 32 bits.
+    """Reads a number that is finite in 32 bits.
 
     Raises:
         typer.BadParameter: it is none.
@@ -54,7 +54,7 @@ def finite(text: str | float) -> float:
 
 
 def share(text: str | float) -> float:
-    """A number from 0 to 1.
+    """Reads a number from 0 to 1.
 
     Raises:
         typer.BadParameter: it is none.

@@ -72,7 +72,7 @@ def check_preset(preset: str) -> None:
 
 
 def _path_of(preset: str) -> Path:
-    """What was typed as a path, or one that is nowhere for what cannot be one."""
+    """Returns the typed text as a path, or a path to nothing if it cannot be one."""
     try:
         os.lstat(preset)
     except (OSError, ValueError):
@@ -81,7 +81,7 @@ def _path_of(preset: str) -> Path:
 
 
 def _why_no_preset(path: Path) -> str:
-    """What a file or a folder without a configuration is, and how to draw with it."""
+    """Says why a path without a configuration is no preset, and the remedy."""
     if not path.is_dir():
         return f"A preset is a folder. Received: the file {path}."
     from keras_dalle.converters.originals import recognise

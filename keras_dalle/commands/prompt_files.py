@@ -102,7 +102,7 @@ def read_prompts_file(path: Path) -> PromptsFile:
 
 
 def entries_of(prompts: Sequence[str]) -> list[Entry]:
-    """The prompts of a command line.
+    """Returns the prompts of a command line.
 
     Raises:
         ValueError: one cannot be drawn by any model.
@@ -251,7 +251,7 @@ def _integer(name: str, value: Any, smallest: int, largest: int) -> int:
 
 
 def _whole(value: Any) -> Any:
-    """3 for 3, 3.0, "3" and "3.0", as spreadsheets write it; else the value itself."""
+    """Returns 3 for 3, 3.0, "3" and "3.0", as spreadsheets write it, else the value."""
     if type(value) not in (int, float, str):
         return value
     try:

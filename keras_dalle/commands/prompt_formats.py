@@ -31,7 +31,7 @@ Lines = Iterator[tuple[int, dict[str, Any] | ValueError | None]]
 
 
 def lines_of(path: Path, columns: tuple[str, ...]) -> Lines:
-    """Reads a prompts file; its ending says the format.
+    """Reads a prompts file. Its ending says the format.
 
     Args:
         path: the file, or `STANDARD_INPUT`, whose format is seen from its beginning.
@@ -54,7 +54,7 @@ def lines_of(path: Path, columns: tuple[str, ...]) -> Lines:
 
 
 def name_of(path: Path) -> str:
-    """A prompts file, as messages name it."""
+    """Returns the name of a prompts file for messages."""
     return "Standard input" if path == STANDARD_INPUT else str(path)
 
 
@@ -84,7 +84,7 @@ def _text(path: Path) -> str:
 
 
 def _format_of(text: str, columns: tuple[str, ...]) -> str:
-    """JSON begins with a bracket, a table with names of columns."""
+    """Tells the format: JSON begins with a bracket, a table with names of columns."""
     begin = text.lstrip()
     if begin.startswith(("[", "{")):
         return ".jsonl"
@@ -137,7 +137,7 @@ def _json_values(text: str, columns: tuple[str, ...]) -> Lines:
 
 
 def _items(array: str) -> Iterator[tuple[int, Any]]:
-    """The line and value of each item of an array that is right."""
+    """Yields the line and the value of each item of a valid array."""
     decoder, between = json.JSONDecoder(), re.compile(r"[\s,\]]*")
     position = array.index("[") + 1
     line = 1 + array.count("\n", 0, position)
@@ -206,7 +206,7 @@ def _cells_by_name(names: list[str], cells: list[str]) -> dict[str, Any] | Value
 
 
 def _named(names: list[str], values: list[Any]) -> dict[str, Any] | ValueError:
-    """Fields by the names of columns, in which case and spaces do not count."""
+    """Returns fields by the names of columns; case and spaces of names do not count."""
     keys = [column_of(name) for name in names]
     twice = sorted({key for key in keys if keys.count(key) > 1})
     if twice:
@@ -215,7 +215,7 @@ def _named(names: list[str], values: list[Any]) -> dict[str, Any] | ValueError:
 
 
 def column_of(name: str) -> str:
-    """A column's name as it is known: " Negative prompt" is `negative_prompt`."""
+    """Returns a column's usual name: `negative_prompt` for " Negative prompt"."""
     return re.sub(r"[\s-]+", "_", name.strip().lower())
 
 
@@ -224,7 +224,7 @@ def _header_of(header: str, separator: str) -> list[str]:
 
 
 def _separator_of(header: str, columns: tuple[str, ...]) -> str:
-    """The separator that makes the most known names of a table's first row."""
+    """Finds the separator that gives a table's first row the most known names."""
 
     def known(separator: str) -> int:
         return len(set(_header_of(header, separator)) & set(columns))

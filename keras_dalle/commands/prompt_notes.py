@@ -15,7 +15,7 @@ _SHOWN = 8
 
 @contextmanager
 def prompts_told(model: Any, requests: "Iterable[Request]") -> Iterator[None]:
-    """Prints where prompts are cut and which weights they have, in place of warnings.
+    """Prints, in place of warnings, where prompts are cut and which weights they have.
 
     Args:
         model: a `DalleBartTextToImage`, or a `ServedModel`.

@@ -165,7 +165,7 @@ def _stock_command(options: ServerOptions, stock_only: list[str]) -> str:
 
 
 def _flag_text(name: str, value: Any) -> str:
-    """A flag's value in the spelling that the stock server reads."""
+    """Returns a flag's value in the spelling that the stock server reads."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Path):

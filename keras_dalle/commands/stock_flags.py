@@ -69,7 +69,7 @@ def with_stock_flags(command: Callable) -> Callable:
 
 
 def _annotation(field: dataclasses.Field, hint: Any) -> Any:
-    """The type of a parameter, with its option."""
+    """Returns the type of a parameter, with its option."""
     if field.name in SWITCHES:
         # As a bool it would be a flag of Click's, which takes no value.
         return Annotated[str, _option(field, parser=_switch, metavar=f"{TRUE}|{FALSE}")]
@@ -89,7 +89,7 @@ def _option(field: dataclasses.Field, **settings: Any) -> Any:
 
 
 def _switch(value: str | bool) -> bool:
-    """A switch's value, in the two spellings that the stock server reads."""
+    """Reads a switch's value, in the two spellings that the stock server reads."""
     if isinstance(value, bool):
         return value
     if value not in (TRUE, FALSE):
@@ -101,5 +101,5 @@ def _switch(value: str | bool) -> bool:
 
 
 def _path(value: str) -> str | None:
-    """A path's text. The stock server takes an empty one for none."""
+    """Returns a path's text, or none if it is empty, as the stock server does."""
     return value or None

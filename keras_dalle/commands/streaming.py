@@ -72,7 +72,7 @@ class Views:
         return self.stream or self.animation is not None
 
     def check(self, output: "Output") -> None:
-        """Raises `ValueError` where the options do not go together.
+        """Raises `ValueError` unless the options go together.
 
         And `OSError` where the animation cannot be written.
         """

@@ -34,7 +34,7 @@ MIN_DALLE_VQGAN = Evidence({}, _TORCH_BLOCKS)
 
 
 def torch_vqgan(codebook: str) -> Evidence:
-    """Where taming-transformers' tensors show the sizes.
+    """Returns where taming-transformers' tensors show the sizes.
 
     Args:
         codebook: the name of the codebook.

@@ -24,7 +24,7 @@ def find_taming_files(
     weights: str | os.PathLike | None = None,
     notes: list[str] | None = None,
 ) -> tuple[Path, Path]:
-    """The .yaml and the .ckpt of a folder.
+    """Finds the .yaml and the .ckpt of a folder.
 
     Args:
         directory: the folder.
@@ -76,7 +76,7 @@ def _the_one(
 
 
 def _newest_project(names: Sequence[str]) -> str | None:
-    """The last of a training that was resumed: names begin with the date."""
+    """Returns the newest file of a resumed training: names begin with the date."""
     are_projects = names and all(name.endswith(_PROJECT) for name in names)
     return names[-1] if are_projects else None
 

@@ -150,7 +150,7 @@ def _stored(path: Path, name: Any, tensor: Any) -> StoredTensor:
 
 
 def _fault(tensor: Any) -> str | None:
-    """Why a tensor is none that can be read as an array."""
+    """Says why a tensor cannot be read as an array."""
     torch = import_torch()
     if tensor.layout != torch.strided or tensor.is_nested:
         return f"dense tensors. Received: {tensor.layout}"

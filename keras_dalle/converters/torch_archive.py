@@ -47,7 +47,7 @@ def check_archive(path: Path) -> bool:
 
 
 def _descriptions(path: Path) -> list[bytes]:
-    """The pickles of an archive, whose entries are stored as they are."""
+    """Yields the pickles of an archive, whose entries are not compressed."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
@@ -108,7 +108,7 @@ def _check_tuples(path: Path, content: bytes) -> int:
 
 
 def _step(opcode: Any, argument: Any, stack: list[Any], memory: dict[Any, int]) -> None:
-    """One opcode on a stack that has, for each value, how many are in it."""
+    """Applies one opcode to a stack that holds the number of values in each value."""
     name = opcode.name
     if name == "MARK":
         stack.append(_MARK)

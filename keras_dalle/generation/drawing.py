@@ -229,7 +229,7 @@ class Drawing:
         }
 
     def make_generate_function(self):
-        """What draws rows, as one graph for every batch size.
+        """Returns the function that draws rows, one graph for every batch size.
 
         Its arguments are prompts, parameters and known tokens: texts, or token ids
         and masks where there is no preprocessor.
@@ -397,7 +397,7 @@ def _generate_function(task):
 
 
 def _draw(task, prompts, known, parameters):
-    """Pictures and image tokens, from a `Prompts`."""
+    """Draws pictures and image tokens for a `Prompts`."""
     vqgan = task.require_vqgan("Generation")
     tokens_BT = generate_image_tokens(
         task.backbone,

@@ -45,7 +45,7 @@ def _text_rows(inputs: Any) -> RowsRead:
 
 
 def prompts_and_negatives(inputs: Any, forms: str) -> dict[str, Any]:
-    """`prompts` and perhaps `negative_prompts` of inputs that are both, or prompts.
+    """Splits inputs into prompts and, if given, negative prompts.
 
     Args:
         inputs: a dictionary of both, or prompts alone.
@@ -65,7 +65,7 @@ def prompts_and_negatives(inputs: Any, forms: str) -> dict[str, Any]:
 
 
 def one_a_prompt(name: str, values: np.ndarray, count: int) -> np.ndarray:
-    """[B] of one value [] for all prompts, or of one a prompt.
+    """Returns values [B], from one value [] for all prompts or from one per prompt.
 
     Args:
         name: of the values, for the error.
@@ -84,7 +84,7 @@ def one_a_prompt(name: str, values: np.ndarray, count: int) -> np.ndarray:
 
 
 def rows_of_elements(inputs: Any, read: Callable[[Any], RowsRead]) -> RowsRead:
-    """What `read` reads of inputs, or of all elements of a dataset together.
+    """Applies `read` to inputs, or to all elements of a dataset together.
 
     Args:
         inputs: what `read` takes, or a dataset of it: single rows or batches.

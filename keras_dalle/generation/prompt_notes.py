@@ -25,7 +25,7 @@ class PromptWarning(UserWarning):
 
 
 def notes_of_weights(prompts: Iterable[Any], *, all_of_them: bool) -> list[str]:
-    """What was read of each prompt with parts, once each.
+    """Describes the parts and weights of each prompt with parts, once each.
 
     Args:
         prompts: `str` or `bytes`. Those with a fault are left out.
@@ -58,7 +58,7 @@ def _note_of_weights(prompt, parts, likes):
 
 
 def notes_of_cuts(reader: Any, prompts: Iterable[Any]) -> list[str]:
-    """Where prompts are cut that are longer than the model reads, once each.
+    """Describes where prompts longer than the model reads are cut, once each.
 
     Args:
         reader: its `kept_and_left_out` takes texts and gives pairs of texts, those

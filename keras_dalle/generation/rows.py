@@ -22,7 +22,7 @@ def rows_of(
     num_images: int,
     parameters: Mapping[str, Any],
 ) -> dict[str, tf.Tensor]:
-    """One row a picture: tensors [B * num_images, ...] by name, their rules checked.
+    """Returns tensors [B * num_images, ...] by name, a row per picture, after a check.
 
     Args:
         prompt_rows: prompts, [B, ...] each, by name.
@@ -55,7 +55,7 @@ def rows_of(
 
 
 def checked_values(parameter: Parameter, values: Any) -> np.ndarray:
-    """A parameter's values as an array [] or [B].
+    """Returns a parameter's values as an array [] or [B].
 
     Args:
         parameter: which one.

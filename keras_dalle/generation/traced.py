@@ -4,7 +4,7 @@ from typing import Any
 
 
 def traced_functions(task: Any) -> dict[Any, Any]:
-    """A task's traced functions; none once a part that they hold was exchanged.
+    """Returns a task's traced functions, or none after a part of it was exchanged.
 
     A graph holds the VQGAN, and the vocabulary and the text length of the preprocessor
     that it was traced with.

@@ -59,7 +59,7 @@ def weighted_parts(prompt_B: tf.Tensor) -> WeightedParts:
 
 
 def _split(prompt_B):
-    """The parts of prompts, ragged [B, None]."""
+    """Splits prompts into their parts, ragged [B, None]."""
     # `[^...]` of RE2 matches no byte that is not UTF-8.
     return tf.strings.split(to_valid_utf8(prompt_B), SEPARATOR)
 
@@ -98,7 +98,7 @@ def prompt_faults(prompt_B: tf.Tensor) -> tf.Tensor:
 
 
 def _first_text(texts_BC):
-    """The first that is not empty of each row."""
+    """Returns the first text of each row that is not empty."""
     first_B = tf.argmax(tf.cast(texts_BC != "", tf.int32), axis=1)
     return tf.gather(texts_BC, first_B, batch_dims=1)
 

@@ -16,7 +16,7 @@ class NarrowByLoading:
     instead_of_quantize: str
 
     def quantize(self, mode=None, config=None, filters=None, **kwargs):
-        """Raises: see `instead_of_quantize`.
+        """Refuses; see `instead_of_quantize`.
 
         Raises:
             ValueError: always.

@@ -71,7 +71,7 @@ class Serialized:
 def check_serialized(
     content: Any, expected: tuple[str, ...], source: str
 ) -> Serialized:
-    """Raises unless a file's content is what Keras wrote of an object of ours.
+    """Raises unless a file's content describes an object of ours, as Keras writes it.
 
     Args:
         content: the parsed file, or a part of one.
@@ -124,7 +124,7 @@ _REMEDY = (
 
 
 def _check_names(cls: Any, config: Mapping[str, Any], source: str) -> None:
-    """Arguments that a class does not have, or has and does not get."""
+    """Refuses arguments that a class does not have, and requires those it needs."""
     named = _parameters(cls)
     known = {*named, *_COMMON, "dtype"}
     if cls.__module__.startswith("keras_dalle."):
@@ -164,7 +164,7 @@ def _defaults(cls: Any) -> dict[str, Any]:
 
 
 def _check_dtype(dtype: Any, source: str) -> None:
-    """A policy of Keras's or of keras_dalle's."""
+    """Raises unless it is a dtype policy of Keras or of keras_dalle."""
     if dtype is None:
         return
     fault = shortened(dtype)

@@ -68,7 +68,7 @@ class Resumable:
             self.optimizer.build(self.trainable_variables)  # type: ignore[attr-defined]
 
     def _random_states(self) -> list[Any]:
-        """The states of the model's `keras.random.SeedGenerator`s."""
+        """Returns the states of the model's `keras.random.SeedGenerator`s."""
         return [
             variable
             for variable in self.variables  # type: ignore[attr-defined]

@@ -52,12 +52,12 @@ class SavedAlone:
 
     @classmethod
     def load_alone(cls, loader: KerasPresetLoader, **kwargs: Any) -> Any:
-        """Loads by a loader of KerasHub's."""
+        """Loads with one of KerasHub's loaders."""
         raise NotImplementedError
 
 
 def _is_saved_alone(preset: str, names: tuple[str, ...]) -> bool:
-    """Whether a folder without a model has one of the files, in KerasHub's format."""
+    """Tells if a folder without a model has one of the files, in KerasHub's format."""
     folder = Path(preset)
     if not folder.is_dir() or (folder / "config.json").exists():
         return False

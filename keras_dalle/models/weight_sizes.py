@@ -107,7 +107,7 @@ def _size(shape: tuple[int, ...]) -> int:
 
 
 def dalle_bart_parameters(arguments: Mapping[str, Any]) -> int:
-    """What embeddings, attention and feed-forward kernels of a DALL·E mini have."""
+    """Counts the embeddings', attention and feed-forward kernels of a DALL·E mini."""
     width = arguments["hidden_dim"]
     variant = TransformerVariant.of(arguments.get("variant"))
     kernels = 3 if variant.feed_forward == "glu" else 2
@@ -121,7 +121,7 @@ def dalle_bart_parameters(arguments: Mapping[str, Any]) -> int:
 
 
 def vqgan_parameters(arguments: Mapping[str, Any]) -> int:
-    """What the codebook, its way in and out, and the blocks' second kernels have."""
+    """Counts the codebook, the layers around it and the blocks' second kernels."""
     has_encoder = arguments.get("quantizer", "nearest") is not None
     width, latents = arguments["embedding_dim"], arguments["latent_channels"]
     inner = arguments["base_channels"] * arguments["channel_multipliers"][-1]

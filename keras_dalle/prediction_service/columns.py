@@ -41,7 +41,7 @@ def column(name: str, values: Any, rows: int) -> tensor_pb2.TensorProto:
 
 
 def rows_of(name: str, values: Any) -> int:
-    """The number of rows of a column that has one value a row.
+    """Returns the number of rows of a column that has one value for each row.
 
     Raises:
         ValueError: it is one value, or none of the column's kind.

@@ -49,7 +49,7 @@ def read_files(options: ServerOptions) -> ConfigFiles:
 
 
 def read_models(options: ServerOptions) -> ModelServerConfig:
-    """The models to serve: those of the file, or else the one of the flags.
+    """Returns the models to serve, from the file or else from the flags.
 
     Raises:
         ValueError: The configuration file holds something else, or a model that is

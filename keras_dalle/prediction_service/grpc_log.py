@@ -21,5 +21,5 @@ _ONE_LINE = _OneLine()
 
 
 def log_in_lines() -> None:
-    """Takes the tracebacks out of that log, in the whole process."""
+    """Removes the tracebacks from gRPC's log, in the whole process."""
     logging.getLogger(_LOGGER).addFilter(_ONE_LINE)

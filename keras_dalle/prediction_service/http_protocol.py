@@ -59,7 +59,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Keeps a connection that the client half closed until its call is answered."""
+        """Keeps a half-closed connection until its call is answered."""
         if not self._call_runs():
             return False
         self.cycle.keep_alive = False
@@ -109,7 +109,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._wait(self._limits.patience_s)
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Reads a request that offers another protocol as one that does not.
+        """Reads a request that offers another protocol as if it did not.
 
         httptools takes the body of such a request for the other protocol. Java's client
         and `curl --http2` offer HTTP/2 with every request.
@@ -131,12 +131,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refuse(400, msg)
 
     def _call_runs(self) -> bool:
-        """Whether the last request is received, and not yet answered."""
+        """Tells if the last request is received, and not yet answered."""
         cycle = self.cycle
         return cycle is not None and not (cycle.response_complete or cycle.more_body)
 
     def _wait(self, seconds: float) -> None:
-        """Gives the client this long for its next step, whatever that is."""
+        """Gives the client this long for its next step."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self.loop.call_later(seconds, self._give_up)
@@ -156,7 +156,7 @@ class BoundedProtocol(HttpToolsProtocol):
             )
 
     def _refuse(self, status: int, text: str) -> None:
-        """Answers for the last time, and reads on for a moment.
+        """Sends a last answer, and reads on for a moment.
 
         A connection that is closed with bytes unread takes the answer with it.
         """

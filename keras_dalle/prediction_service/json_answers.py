@@ -92,7 +92,7 @@ def _list(items: Iterable[str]) -> str:
 
 
 def _text(alias: str, array: np.ndarray) -> str:
-    """An array as JSON, written in pieces: between two of them other threads run."""
+    """Writes an array as JSON, in pieces; other threads run between two of them."""
     most = _PIECE_STRINGS if array.dtype == object else _PIECE_NUMBERS
     if array.size <= most:
         return _dumps(_values(alias, array))

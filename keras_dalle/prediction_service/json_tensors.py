@@ -254,7 +254,7 @@ def _wrong_keys(
 
 
 def _wrong_row(values: list, name: str | None, dtype: tf.DType) -> errors.ServingError:
-    """Why a column of rows is no tensor: of the first row that cannot be in it."""
+    """Says why a column of rows is no tensor, by the first row that does not fit."""
     number = _first_wrong(values, dtype)
     place = str(number) if name is None else f"{number} key: {name}"
     try:
@@ -269,7 +269,7 @@ def _wrong_row(values: list, name: str | None, dtype: tf.DType) -> errors.Servin
 
 
 def _first_wrong(values: list, dtype: tf.DType) -> int:
-    """The first row that does not make a tensor with row 0, by halving."""
+    """Finds by halving the first row that makes no tensor together with row 0."""
     low, high = 0, len(values)
     while low + 1 < high:
         middle = (low + high) // 2

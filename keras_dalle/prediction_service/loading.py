@@ -102,7 +102,7 @@ class VersionLoader:
 
 
 def _require_regular_files(path: Path) -> None:
-    """Reading a named pipe or a device would hold this and all later reloads."""
+    """Refuses pipes and devices: reading one would block this and all later reloads."""
     for file in path.rglob("*"):
         if file.exists() and not file.is_dir():
             try:
@@ -113,7 +113,7 @@ def _require_regular_files(path: Path) -> None:
 
 @functools.cache
 def import_extra_operations() -> None:
-    """Registers the operations of tensorflow-text, if that is installed."""
+    """Registers the operations of tensorflow-text, if it is installed."""
     if importlib.util.find_spec(EXTRA_OPERATIONS) is None:
         return
     try:
@@ -124,7 +124,7 @@ def import_extra_operations() -> None:
 
 
 def _first(error: tf.errors.OpError) -> tf.errors.OpError:
-    """The error that came first: Python's `Saver` reports what it tried after it."""
+    """Returns the first error: Python's `Saver` reports a later one, which hides it."""
     first, current = error, error.__context__
     while current is not None:
         if isinstance(current, tf.errors.OpError):
@@ -134,7 +134,7 @@ def _first(error: tf.errors.OpError) -> tf.errors.OpError:
 
 
 def _refusal(path: Path, tags: Sequence[str], error: Exception) -> ServingError:
-    """What the stock server says of a folder that Python's loader has given up on."""
+    """Returns the stock server's error for a folder that Python cannot load."""
     file = next(
         (
             path / name

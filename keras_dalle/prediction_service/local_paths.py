@@ -11,7 +11,7 @@ _LOCAL_SCHEME = "file"
 
 
 def local_path(path: str | Path) -> Path:
-    """The folder or file that a path or a `file://` URI names.
+    """Returns the folder or file that a path or a `file://` URI names.
 
     Raises:
         ValueError: It lies in another file system, such as `gs://`.

@@ -76,7 +76,7 @@ def _parts_left(
     left: int,
     depth: int,
 ) -> int:
-    """How many of `left` parts there are beyond a message from `position` to `end`."""
+    """Returns `left` less the parts of a message from `position` to `end`."""
     if depth == 0:
         raise _Damaged
     fields = descriptor.fields_by_number
@@ -108,7 +108,7 @@ def _parts_left(
 
 
 def _varint(content: bytes, position: int) -> tuple[int, int]:
-    """A number in groups of 7 bits, the lowest first, and where it ends."""
+    """Returns a number from groups of 7 bits, the lowest first, and its end."""
     value = content[position]
     if value < 0x80:
         return value, position + 1

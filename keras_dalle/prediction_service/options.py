@@ -136,11 +136,11 @@ class ServerOptions:
         ]
 
     def tags(self) -> list[str]:
-        """`saved_model_tags`, where an empty text stands for the default."""
+        """Returns `saved_model_tags`; an empty text stands for the default."""
         return [tag for tag in self.saved_model_tags.split(",") if tag] or [SERVE]
 
     def unused(self) -> dict[str, str]:
-        """Flags that change nothing beside the others, each with why."""
+        """Returns the flags that have no effect beside the others, with the reasons."""
         found = {}
         if self.model_config_file is not None and self.model_base_path is not None:
             found["model_base_path"] = "the models are those of --model_config_file"

@@ -34,7 +34,7 @@ class ReservedPort:
             ) from error
 
     def release(self) -> None:
-        """Lets the port go, for whoever listens on it next."""
+        """Frees the port for the server that listens on it next."""
         for reserved in self._sockets:
             reserved.close()
         self._sockets = []
@@ -79,7 +79,7 @@ def _bound_sockets(host: str, port: int) -> list[socket.socket]:
 
 
 def _bound_socket(family: int, address: tuple) -> socket.socket:
-    """One that is bound alone, or beside connections that a server before left behind.
+    """Binds a socket, also if connections of an earlier server linger on the port.
 
     Those linger for a minute (TIME_WAIT), and only SO_REUSEADDR passes them. With it
     alone two servers that both load would be bound to one port.

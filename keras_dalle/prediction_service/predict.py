@@ -104,7 +104,7 @@ def run_session(
 def _feeds(
     signature: meta_graph_pb2.SignatureDef, inputs: Mapping
 ) -> dict[str, np.ndarray]:
-    """Inputs by tensor name, without those of another dtype than the signature's."""
+    """Returns inputs by tensor name, without those of a wrong dtype."""
     expected, defaults = signature.inputs, signature.defaults
     if len(inputs) > len(expected) or (len(inputs) < len(expected) and not defaults):
         raise errors.wrong_input_count(inputs, expected)
@@ -130,7 +130,7 @@ def _feeds(
 
 
 def _check_dtypes(signature: meta_graph_pb2.SignatureDef, inputs: Mapping) -> None:
-    """Raises what the session would, which numbers its arguments by their names."""
+    """Raises the session's error for a wrong dtype. It numbers arguments by name."""
     arguments = sorted(signature.inputs.items(), key=lambda item: item[1].name)
     for number, (alias, info) in enumerate(arguments):
         proto = inputs[alias] if alias in inputs else signature.defaults[alias]

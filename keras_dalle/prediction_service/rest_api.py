@@ -71,7 +71,7 @@ class RestApi:
         self._timeout_ms = timeout_ms
 
     def about(self, call: Call) -> bytes:
-        """The body of an answer about a model: its status, or its signatures.
+        """Returns the answer about a model: its status, or its signatures.
 
         Raises:
             ServingError: There is no such model.
@@ -83,7 +83,7 @@ class RestApi:
     def prepared(
         self, call: Call, body: bytes
     ) -> tuple[predict_pb2.PredictRequest, str]:
-        """The request that a body is, and the layout that its answer is to have.
+        """Parses a body into a request, and finds the layout of its answer.
 
         Raises:
             ServingError: It is none, or one for another call than Predict.
@@ -101,7 +101,7 @@ class RestApi:
         return request, fill_predict_request(document, request, inputs)
 
     def predicted(self, request: predict_pb2.PredictRequest, layout: str) -> bytes:
-        """The body of the answer to a request.
+        """Returns the body of the answer to a request.
 
         Raises:
             ServingError: As `predict`.

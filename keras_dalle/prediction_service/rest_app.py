@@ -76,7 +76,7 @@ class Answer(Response):
         await send({"type": "http.response.body"})
 
     async def finish(self, receive: Receive) -> None:
-        """Called when all is sent."""
+        """Runs when everything is sent."""
 
 
 class Refusal(Answer):
@@ -145,7 +145,7 @@ class RestApp:
         )
 
     def close(self) -> None:
-        """Frees the threads that run nothing."""
+        """Frees the idle threads."""
         for threads in (self._threads, self._large_bodies):
             threads.shutdown(wait=False, cancel_futures=True)
 
@@ -197,7 +197,7 @@ class RestApp:
                 self._calls -= 1
 
     async def _body(self, request: Request, hold: Callable[[int], None]) -> bytes:
-        """The body as it was sent. Raises as soon as it is known to be too large."""
+        """Reads the body as it was sent. Raises as soon as it is too large."""
         if int(request.headers.get("Content-Length", 0)) > self._limits.body_bytes:
             raise self._too_large()
         pieces, size = [], 0
@@ -234,7 +234,7 @@ class RestApp:
 
     @contextlib.contextmanager
     def _held_bytes(self) -> Iterator[Callable[[int], None]]:
-        """What counts the bytes of a body until the block ends."""
+        """Yields a counter of a body's bytes, which counts until the block ends."""
         held = 0
 
         def hold(size: int) -> None:
@@ -279,14 +279,14 @@ async def _metrics(request: Request) -> Response:
 
 
 def _target(request: Request) -> str:
-    """The path as it was sent, and what follows it: the stock server parses both."""
+    """Returns the path and query as they were sent: the stock server parses both."""
     query = request.scope["query_string"]
     target = request.scope["raw_path"] + (b"?" + query if query else b"")
     return target.decode("latin-1")
 
 
 def _preflight(request: Request) -> grpc.StatusCode:
-    """The stock server answers OPTIONS for pages of other sites alone."""
+    """Answers OPTIONS, as the stock server does only for pages of other sites."""
     origin = request.headers.get("Origin", "")
     if "http://" in origin or "https://" in origin:
         return grpc.StatusCode.OK
@@ -294,7 +294,7 @@ def _preflight(request: Request) -> grpc.StatusCode:
 
 
 def unpacked(body: bytes, most: int) -> bytes:
-    """The content of gzip's members, cut off at so many bytes.
+    """Unpacks gzip's members, at most so many bytes.
 
     Returns:
         Nothing for what is no gzip, as the stock server.
@@ -308,7 +308,7 @@ def unpacked(body: bytes, most: int) -> bytes:
 
 
 def _uncollected(function: Callable[..., _Result], *arguments: Any) -> _Result:
-    """Calls a function without the collector of garbage.
+    """Calls a function while garbage collection is off.
 
     A million lists, which hold no garbage, set it off so often that it held all threads
     for 4 s.

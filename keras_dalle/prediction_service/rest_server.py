@@ -63,7 +63,7 @@ class RestServer:
         )
 
     def start(self) -> None:
-        """Begins to answer, in a thread of its own.
+        """Starts to answer, in a thread of its own.
 
         Raises:
             OSError: Another process has begun to listen on the port.
@@ -75,7 +75,7 @@ class RestServer:
         self._thread.start()
 
     def stop(self, grace: float) -> None:
-        """Takes no more calls, and waits for those that run.
+        """Takes no more calls, and waits for the running ones.
 
         Args:
             grace: Seconds after which running calls are answered with 503.

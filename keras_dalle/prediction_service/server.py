@@ -181,7 +181,7 @@ class PredictionServer:
         return list(flags)
 
     def _load(self) -> None:
-        """Returns when each model has a version that has run its warm-up requests."""
+        """Waits until each model has a version that has run its warm-up requests."""
         seconds = self._options.file_system_poll_wait_seconds
         self._core.configure(self._files.models)
         self._core.poll()
@@ -267,7 +267,7 @@ class PredictionServer:
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
     def _reload_config_file(self) -> None:
-        """Serves what the file says, also where a call has changed that since."""
+        """Serves the models of the file, also after a call has changed them."""
         models = read_models(self._options)
         if models.WhichOneof("config") is not None:
             self._core.reload(models)
@@ -298,7 +298,7 @@ def _grpc_server(options: ServerOptions, calls: RunningCalls) -> grpc.Server:
 
 
 def _reserved_ports(options: ServerOptions) -> list[ReservedPort]:
-    """The ports, kept: a busy one is known before a model is loaded."""
+    """Reserves the ports: a busy one is known before a model is loaded."""
     if options.grpc_socket_path is not None:
         check_socket_path(options.grpc_socket_path)
     reserved = [ReservedPort(options.host, options.port, "port")]
@@ -343,7 +343,7 @@ def _add_port(
 
 
 def _credentials(tls: Any) -> grpc.ServerCredentials:
-    """Those of an SSLConfig: TLS, or mutual TLS where clients are verified.
+    """Returns the credentials of an SSLConfig: TLS, or mutual TLS to verify clients.
 
     Raises:
         ValueError: Key and certificate do not fit.

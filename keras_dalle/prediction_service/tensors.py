@@ -59,12 +59,12 @@ _BITS = {
 
 
 def is_dtype(dtype: int) -> bool:
-    """Whether a tensor can have it, rather than a reference to one, or nothing."""
+    """Tells if a tensor can have the dtype; references and "invalid" are none."""
     return dtype in _LIST_OF_DTYPE or dtype in _NEVER_READ
 
 
 def dtype_name(dtype: int) -> str:
-    """A proto's dtype as TensorFlow's C++ writes it, such as `int64`."""
+    """Returns a proto's dtype as TensorFlow's C++ writes it, such as `int64`."""
     return types_pb2.DataType.Name(dtype).removeprefix("DT_").lower()
 
 
@@ -79,7 +79,7 @@ class TensorReader:
         self._room = MAX_EXTRA_BYTES
 
     def parse(self, proto: tensor_pb2.TensorProto) -> np.ndarray:
-        """The tensor of a proto, as the stock server's `Tensor::FromProto` reads it.
+        """Parses the tensor of a proto, as the stock server's `Tensor::FromProto` does.
 
         Raises:
             TooLarge: There are too many strings, or its last value repeats too often.
@@ -114,7 +114,7 @@ def _sizes(proto: tensor_pb2.TensorProto) -> list[int]:
 
 
 def _extra_bytes(proto: tensor_pb2.TensorProto, count: int) -> int:
-    """Memory that `count` values take beyond what was sent for them."""
+    """Returns the memory that `count` values take beyond the bytes that were sent."""
     dtype = tf.as_dtype(proto.dtype)
     values = getattr(proto, _LIST_OF_DTYPE[proto.dtype][0])
     listed = len(values) // (2 if dtype.is_complex else 1)
@@ -128,7 +128,7 @@ def _extra_bytes(proto: tensor_pb2.TensorProto, count: int) -> int:
 def fill_tensor(
     proto: tensor_pb2.TensorProto, array: np.ndarray | bytes, as_content: bool = False
 ) -> None:
-    """Writes a tensor into an empty proto, its values into the list of its dtype.
+    """Writes a tensor into an empty proto, as values of the list for its dtype.
 
     Args:
         proto: Where to.
@@ -159,7 +159,7 @@ def fill_tensor(
 
 
 def _packed(field: str, entries: np.ndarray) -> bytes:
-    """A TensorProto of this list alone, written in C++ and without Python's lock."""
+    """Packs this list into a TensorProto, in C++ and without Python's lock."""
     # `extend` takes them one by one, and holds the lock: 10,000,000 numbers made other
     # callers wait for 1.9 s.
     with tf.device("cpu"):

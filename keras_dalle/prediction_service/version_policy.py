@@ -28,7 +28,7 @@ class VersionFinder:
         self._said: dict[str, str] = {}
 
     def find(self, model: ModelConfig) -> dict[int, Path]:
-        """The folders of the wanted versions by number, which may be none.
+        """Returns the folders of the wanted versions by number; there may be none.
 
         Args:
             model: Its base path, and its policy: the latest version or versions (the
@@ -91,7 +91,7 @@ def _specific(model: ModelConfig) -> set[int]:
 
 
 def _missing(model: ModelConfig, found: dict[int, Path]) -> str:
-    """Which of the specific versions are not there."""
+    """Returns the specific versions that do not exist."""
     missing = _specific(model) - set(found)
     if not missing:
         return ""

@@ -71,7 +71,7 @@ class CheckedManager(tf.train.CheckpointManager):
             raise
 
     def restore_or_initialize(self) -> str | None:
-        """Restores the newest checkpoint, if there is one; its path.
+        """Restores the newest checkpoint, if there is one, and returns its path.
 
         Raises:
             ValueError: it is damaged, or of another model or optimizer.
@@ -80,7 +80,7 @@ class CheckedManager(tf.train.CheckpointManager):
             return super().restore_or_initialize()
 
     def restore(self) -> None:
-        """Restores all of the newest checkpoint, which there must be.
+        """Restores all of the newest checkpoint, which must exist.
 
         Raises:
             ValueError: as by `restore_or_initialize`.
@@ -90,7 +90,7 @@ class CheckedManager(tf.train.CheckpointManager):
             status.expect_partial().assert_consumed()
 
     def remove_unfinished(self) -> None:
-        """Removes what saves left that were killed or found a full disk."""
+        """Removes the files of saves that were killed or found a full disk."""
         folder = Path(self.directory)
         for path in folder.glob("ckpt-*_temp"):
             shutil.rmtree(path, ignore_errors=True)
@@ -116,7 +116,7 @@ def _check_nothing_is_lost(directory: Path) -> None:
 
 
 def _is_whole(index: Path) -> bool:
-    """Whether a save got as far as its last file; else it never was a checkpoint."""
+    """Tells if a save has written its last file; without it there is no checkpoint."""
     try:
         tf.train.list_variables(os.fspath(index.with_suffix("")))
     except tf.errors.OpError:

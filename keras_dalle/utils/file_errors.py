@@ -18,7 +18,7 @@ _KINDS = (
 
 @contextmanager
 def naming_files(source: str | os.PathLike, result: str) -> Iterator[None]:
-    """Makes a ValueError that names the files of what reading them raises.
+    """Turns errors of reading files into a ValueError that names the files.
 
     Errors of the kinds that say what is wrong, ValueError and OSError, pass.
 
@@ -43,5 +43,5 @@ def naming_files(source: str | os.PathLike, result: str) -> Iterator[None]:
 
 
 def _is_of_tensorflow(error: Exception) -> bool:
-    """By name: this also runs where TensorFlow is not installed."""
+    """Compares names, since this also runs without TensorFlow."""
     return any(each.__name__ == "OpError" for each in type(error).__mro__)

@@ -58,28 +58,28 @@ class Face:
     scale: float = 1.0
 
     def has(self, text: str) -> bool:
-        """Whether it draws every visible character."""
+        """Tells if it draws every visible character."""
         return all(_has(self, character) for character in visible(text))
 
 
 def without_joiners(text: str) -> str:
-    """A text without joiners, variation selectors and the like."""
+    """Returns a text without joiners, variation selectors and the like."""
     return _JOINERS.sub("", text)
 
 
 def visible(text: str) -> str:
-    """A text without joiners and spaces."""
+    """Returns a text without joiners and spaces."""
     return "".join(without_joiners(text).split())
 
 
 def is_coloured(cluster: str) -> bool:
-    """Whether what a reader takes for one character is an emoji in colours."""
+    """Tells if one character, as readers see it, is an emoji in colours."""
     return "\ufe0e" not in cluster and bool(_COLOURED.search(cluster))
 
 
 @functools.cache
 def default_face(size: int) -> Face:
-    """The font that comes with Pillow: ASCII and little else."""
+    """Returns the font that comes with Pillow: ASCII and little else."""
     # Of a size, it is no bitmap font.
     font = cast(ImageFont.FreeTypeFont, ImageFont.load_default(size=size))
     plain = font.font_variant(layout_engine=ImageFont.Layout.BASIC)
@@ -87,7 +87,7 @@ def default_face(size: int) -> Face:
 
 
 def face_for(text: str, kind: str, size: int) -> Face | None:
-    """The first font that has all of a text, `None` where there is none.
+    """Returns the first font that has all of a text, or `None`.
 
     Letters are asked of the default font first, emoji of it last.
 
@@ -103,7 +103,7 @@ def face_for(text: str, kind: str, size: int) -> Face | None:
 
 
 def debian_package(character: str) -> str | None:
-    """The package of Debian and Ubuntu whose fonts draw a character."""
+    """Returns the package of Debian and Ubuntu whose fonts draw a character."""
     if unicodedata.category(character) in ("Cn", "Co", "Cs"):
         return None
     if regex.match(r"\p{Emoji}", character):
@@ -113,12 +113,12 @@ def debian_package(character: str) -> str | None:
 
 @functools.cache
 def _machine_fonts(kind: str) -> Sequence[tuple[str, int]]:
-    """Files and the index of a font within, in the order of the system's preference."""
+    """Returns font files, each with an index in it, in the system's order."""
     return tuple(_by_fontconfig(kind) or _in_known_folders(kind))
 
 
 def _by_fontconfig(kind: str) -> list[tuple[str, int]]:
-    """Fontconfig's choice, without those that have nothing but what others have."""
+    """Returns fontconfig's choice, without fonts that add no character."""
     if shutil.which("fc-match") is None:
         return []
     command = ["fc-match", "--sort", "--format", "%{index}\t%{file}\n", kind]
@@ -150,7 +150,7 @@ def _in_known_folders(kind: str) -> list[tuple[str, int]]:
 
 @functools.cache
 def _face(path: str, index: int, size: int) -> Face | None:
-    """A file's font, or `None` where Pillow cannot use it."""
+    """Opens a file's font; returns `None` if Pillow cannot use it."""
     for try_size in (size, *BITMAP_SIZES):
         try:
             font = ImageFont.truetype(path, try_size, index)
@@ -163,7 +163,7 @@ def _face(path: str, index: int, size: int) -> Face | None:
 
 @functools.cache
 def _has(face: Face, character: str) -> bool:
-    """Whether a font shows a character as something else than its box."""
+    """Tells if a font draws a character, and not only its box."""
     drawn = _drawn(face.plain, character)
     return drawn.getbbox() is not None and drawn != _box(face)
 

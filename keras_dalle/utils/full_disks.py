@@ -14,7 +14,7 @@ ADVICE = "Free some space there, or write elsewhere."
 def telling_of_full_disk(
     path: str | os.PathLike, advice: str = ADVICE
 ) -> Iterator[None]:
-    """Makes one OSError, which names `path`, of each way to say that a disk is full.
+    """Turns every error about a full disk into one OSError that names `path`.
 
     Python's own has a number; those of TensorFlow and HDF5 have the words of the
     operating system in their text.

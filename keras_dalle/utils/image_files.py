@@ -22,7 +22,7 @@ _TIFF_BITS, _TIFF_PHOTOMETRY, _WHITE_IS_ZERO = 258, 262, 0
 
 
 def readable_formats() -> tuple[str, ...]:
-    """Pillow's names of the formats that are read: AVIF and HEIC where it can."""
+    """Returns Pillow's names of the formats that it can read here."""
     avif = ("AVIF",) if features.check("avif") else ()
     # By a plug-in that the user has registered.
     heic = ("HEIF",) if "HEIF" in Image.OPEN else ()
@@ -54,7 +54,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
 
 
 def read_mask(path: str | os.PathLike) -> np.ndarray:
-    """Where a mask is white, or where it is transparent if any of it is.
+    """Reads where a mask is white, or transparent if any pixel is transparent.
 
     Of a mask of the values 0 and 1 alone, 1 is white, but not of a JPEG, where that is
     noise.
@@ -95,7 +95,7 @@ def _check_not_opposite(is_transparent_HW, grey_HW, path):
 
 
 def _upright(path: str | os.PathLike) -> tuple[Image.Image, str | None]:
-    """A picture, in "I;16" where it is grey of more than 8 bits, and its format."""
+    """Returns a picture and its format. Grey of more than 8 bits is in "I;16"."""
     formats = readable_formats()
     with Path(path).open("rb") as file, opened_picture(file, path, formats) as opened:
         _mend_transparent_colour(opened, path)
@@ -107,7 +107,7 @@ def _upright(path: str | os.PathLike) -> tuple[Image.Image, str | None]:
 
 
 def _mend_transparent_colour(opened: Image.Image, path: str | os.PathLike) -> None:
-    """PNG's one transparent colour is in the file's bits, Pillow's pixels in 8."""
+    """Scales PNG's transparent colour from the file's bits to Pillow's 8 bits."""
     if not isinstance(opened, PngImagePlugin.PngImageFile) or not opened.tile:
         return
     if "transparency" not in opened.info:
@@ -149,7 +149,7 @@ def _sixteen_bit(image: Image.Image, opened: Image.Image) -> Image.Image:
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """The same; grey of 16 bits in 8, with its transparent value as alpha."""
+    """Returns 16-bit grey in 8 bits, with its transparent value as alpha."""
     if image.mode != "I;16":
         # Pillow has no way from premultiplied grey to RGBA.
         return image.convert("LA") if image.mode == "La" else image

@@ -294,7 +294,7 @@ def opened_picture(
 
 
 def _format_of(header: bytes) -> str | None:
-    """The format that a file begins like, by Pillow's name if it has one."""
+    """Finds the format by a file's first bytes, as Pillow's name if it has one."""
     for name, place, signature in _SIGNATURES:
         if header[place:].startswith(signature):
             return name
@@ -303,7 +303,7 @@ def _format_of(header: bytes) -> str | None:
 
 @contextmanager
 def _without_libtiff_lines() -> Iterator[None]:
-    """Keeps what libtiff writes to standard error by itself away: Pillow raises too."""
+    """Hides libtiff's lines on standard error, since Pillow raises too."""
     try:
         kept = os.dup(2)
     except OSError:  # closed

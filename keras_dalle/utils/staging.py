@@ -14,7 +14,7 @@ LOCK_FILE = "lock"
 
 @contextlib.contextmanager
 def staging_folder(parent: Path) -> Iterator[Path]:
-    """A folder of its own in `parent`, which is gone at the end of the block.
+    """Makes a folder of its own in `parent`, which is removed at the end of the block.
 
     It has a dot-name, which servers that poll for integer names do not see. What dead
     processes left of such folders is removed: a living one holds a lock on its own.
@@ -34,7 +34,7 @@ def staging_folder(parent: Path) -> Iterator[Path]:
 
 
 def _locked_folder(parent: Path) -> tuple[Path, int]:
-    """A new folder and its lock: to close that, or to die, releases it."""
+    """Makes a folder and its lock. Closing it, or the process's end, releases it."""
     while True:
         staging = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
         # Another process may remove the folder before it is locked.
@@ -61,7 +61,7 @@ def _is_locked_by(descriptor: int) -> bool:
 
 
 def _remove_abandoned(parent: Path) -> None:
-    """Leaves alone what is in doubt, as on a file system without locks."""
+    """Removes the folders of dead processes. A folder in doubt stays."""
     with contextlib.suppress(OSError), os.scandir(parent) as entries:
         for entry in entries:
             if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False):
@@ -81,7 +81,7 @@ def _remove_if_abandoned(staging: Path) -> None:
 
 
 def _remove(staging: Path) -> None:
-    """Removes the lock last: a folder that has things and no lock would stay."""
+    """Removes the lock last: a folder with files and no lock would stay for ever."""
     with os.scandir(staging) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):

@@ -26,7 +26,7 @@ SET_MIN_LOG_LEVEL = "_ZN4absl12lts_2025012714SetMinLogLevelENS0_18LogSeverityAtL
 
 
 def prepare_tensorflow() -> None:
-    """Chooses Keras's backend, oneDNN and quiet logs; variables that are set stay.
+    """Chooses Keras's backend, oneDNN and quiet logs, unless variables are set.
 
     TensorFlow logs in two ways. One heeds `TF_CPP_MIN_LOG_LEVEL`. The other, Abseil's
     (`I0000 00:00:…`, such as MLIR's and those of GPUs), heeds nothing that can be set
@@ -38,7 +38,7 @@ def prepare_tensorflow() -> None:
 
 
 def _quieten_abseil(tensorflow: ModuleType) -> None:
-    """Does nothing where TensorFlow is built in another way, as on macOS."""
+    """Lowers Abseil's log level. Does nothing on other builds, such as macOS's."""
     level = os.environ.get(LOG_LEVEL, "")
     library = Path(tensorflow.__file__ or "").with_name(ABSEIL_LIBRARY)
     if level.isdecimal() and library.is_file():

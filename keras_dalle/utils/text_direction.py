@@ -15,7 +15,7 @@ _NUMBERS = ("EN", "AN")
 
 
 def embedding_levels(clusters: Sequence[str]) -> list[int]:
-    """The level of each cluster of a line: odd ones are read from right to left.
+    """Returns each cluster's level in a line. Odd levels are read from right to left.
 
     The line is read as its first letter is.
     """
@@ -32,7 +32,7 @@ def embedding_levels(clusters: Sequence[str]) -> list[int]:
 
 
 def _with_neutrals(classes: Sequence[str | None], base: str) -> list[str | None]:
-    """Spaces and signs between two of one direction are of that, and else as the line.
+    """Gives neutral signs the direction of both neighbours, or else the line's.
 
     Numbers are of the direction around them there.
     """
@@ -47,7 +47,7 @@ def _with_neutrals(classes: Sequence[str | None], base: str) -> list[str | None]
 
 
 def in_visual_order(parts: Sequence[tuple[int, T]]) -> list[T]:
-    """Parts of a line with their levels, as they stand from left to right."""
+    """Returns parts of a line with their levels, from left to right."""
     order = list(parts)
     levels = [level for level, _ in parts]
     for level in range(max(levels, default=0), 0, -1):

@@ -43,12 +43,12 @@ def check_folder_place(path: str | os.PathLike) -> None:
 
 
 def followed(path: str | os.PathLike) -> Path:
-    """The path that symbolic links at the end of `path` lead to."""
+    """Returns the path that symbolic links at the end of `path` lead to."""
     return Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
 
 
 def existing_parent(path: Path) -> Path:
-    """The nearest folder above `path` that exists."""
+    """Returns the nearest folder above `path` that exists."""
     parent = path.absolute().parent
     while not os.path.lexists(parent):
         parent = parent.parent

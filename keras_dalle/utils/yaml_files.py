@@ -28,7 +28,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_yaml(path: str | os.PathLike) -> Any:
-    """The content of a YAML file; tags that would build Python objects are errors.
+    """Reads a YAML file. Tags that would build Python objects are errors.
 
     Raises:
         FileNotFoundError: there is no such file.

@@ -152,7 +152,7 @@ class DalleBartTextToImage(
 
     @property
     def trainable(self):
-        """Whether the model is trained; its VQGAN never is, whatever is set here."""
+        """Says if the model is trained. Its VQGAN never is, whatever is set here."""
         return super().trainable
 
     @trainable.setter

@@ -36,7 +36,7 @@ _FAULT_PATTERN = re.compile(rf"assertion failed: \[{_FAULT}(.*?)\](?:\s|$)", re.
 
 
 def checked_arrays(task: Any, x: Any) -> Any:
-    """What `fit` is given, its pictures of the model's size; datasets as they are.
+    """Returns the data for `fit` with pictures of the model's size; datasets unchanged.
 
     Args:
         task: a `DalleBartTextToImage`.
@@ -103,7 +103,7 @@ def _check_own_inputs(x: dict[str, Any]) -> None:
 
 
 def checked_sample(task: Any, x: Any) -> Any:
-    """A batch of training data with image tokens, eagerly or in a graph.
+    """Returns a batch of training data with image tokens, eagerly or in a graph.
 
     Args:
         task: a `DalleBartTextToImage`.
@@ -148,7 +148,7 @@ _REMEDIES = {
 
 
 def checked_tokens(tokens: Any, backbone: Any, name: str = "image_tokens") -> tf.Tensor:
-    """Image tokens as int32 [B, T].
+    """Returns image tokens as int32 [B, T].
 
     Args:
         tokens: an array or tensor.
@@ -193,7 +193,7 @@ def _checked_values(tokens_BT, name, codes):
 
 
 def _batch_of_squares(images: Any, size: int) -> np.ndarray:
-    """uint8 [B, S, S, 3] of pictures in memory."""
+    """Returns pictures in memory as uint8 [B, S, S, 3]."""
     is_array = isinstance(images, np.ndarray) and images.dtype == np.uint8
     if is_array and images.shape[1:] == (size, size, 3):
         return images
@@ -207,7 +207,7 @@ def _batch_of_squares(images: Any, size: int) -> np.ndarray:
 
 
 def _squares(images: Any, vqgan: Any) -> Any:
-    """uint8 [B, S, S, 3] of pictures as `generate(image=...)` takes them."""
+    """Returns pictures of any form of `generate(image=...)` as uint8 [B, S, S, 3]."""
     if not tf.is_tensor(images) or tf.executing_eagerly():
         return _batch_of_squares(images, vqgan.image_size)
     if isinstance(images, tf.RaggedTensor) or images.shape.rank not in (3, 4):
@@ -254,7 +254,7 @@ def _as_uint8(images_BHWC):
 
 
 def _rgb(images_BHWC, channels):
-    """uint8 [B, H, W, 3]; what is transparent is on white, as by `pixels.rgb`."""
+    """Returns uint8 [B, H, W, 3], transparent pixels in white, as in `pixels.rgb`."""
     if channels in (2, 4):
         wide_BHWC = tf.cast(images_BHWC, tf.int32)
         alpha_BHW1 = wide_BHWC[..., -1:]
@@ -270,7 +270,7 @@ def _joined(parts):
 
 
 def _array(name, values):
-    """As `np.asarray`; rows of several lengths are refused by name."""
+    """Calls `np.asarray`, but refuses rows of several lengths by name."""
     try:
         return np.asarray(values)
     except ValueError as error:
@@ -281,7 +281,7 @@ def _array(name, values):
 
 @contextmanager
 def told_by_name() -> Iterator[None]:
-    """Raises `ValueError` of one line where a graph finds a fault in training data."""
+    """Raises a `ValueError` of one line if a graph finds a fault in training data."""
     try:
         yield
     except tf.errors.InvalidArgumentError as error:

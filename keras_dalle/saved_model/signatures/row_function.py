@@ -61,7 +61,7 @@ def _parameter(given: Input) -> inspect.Parameter:
 
 
 def check_rows(inputs: Mapping[str, tf.Tensor]) -> Rows:
-    """The same inputs, each shaped [B], behind checks of B: equal, and not too large.
+    """Returns the inputs, each shaped [B], behind checks that B is equal and bounded.
 
     Without them a `seed` of one row would silently be broadcast over all prompts.
     """
