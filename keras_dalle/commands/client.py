@@ -23,8 +23,8 @@ def _check_address(target: str) -> None:
     is_url = target.lower().startswith(("http:", "https:"))
     if is_url or not (has_port or is_local):
         raise typer.BadParameter(
-            "A server's address is HOST:PORT, as 127.0.0.1:8500, with the port of gRPC "
-            f"and nothing before the host. Received: {shortened(target)}"
+            "A server's address is HOST:PORT, such as 127.0.0.1:8500. PORT is gRPC's, "
+            f"and nothing stands before HOST. Received: {shortened(target)}"
         )
 
 

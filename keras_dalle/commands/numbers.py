@@ -1,4 +1,4 @@
-"""Numbers on the command line: seeds, and floats that are numbers indeed."""
+"""Numbers on the command line: seeds, and floats that are finite."""
 
 import math
 import secrets
@@ -9,7 +9,7 @@ from keras_dalle.commands.progress import console
 from keras_dalle.utils.foreign_values import shortened
 
 RANDOM = ("-1", "random")
-# Short enough to be typed again.
+# Short enough to type again.
 _RANDOM_SEEDS = 2**31
 _LARGEST_FLOAT32 = (2 - 2**-23) * 2.0**127
 
@@ -18,7 +18,7 @@ def seed(text: str | int) -> int:
     """Reads a seed of 64 bits. For a word in `RANDOM` it draws one and prints it.
 
     Raises:
-        typer.BadParameter: it is no such number.
+        typer.BadParameter: it is not such a number.
     """
     if str(text).strip().lower() in RANDOM:
         drawn = secrets.randbelow(_RANDOM_SEEDS)

@@ -14,7 +14,7 @@ from keras_dalle.utils.files import MAX_TEXT_BYTES
 from keras_dalle.utils.foreign_values import shortened
 
 STANDARD_INPUT = Path("-")
-# The longest first: UTF-16's is the beginning of UTF-32's.
+# The longest mark first: UTF-32's begins with UTF-16's.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -25,8 +25,8 @@ _MARKS = (
 _SEPARATORS = (",", ";", "\t")
 _NEWLINE = re.compile(r"\r\n|\r|\n")
 
-# A record's first line, from 1, with its fields or with what is wrong with it; `None`
-# is a comment.
+# A record's first line, from 1, with its fields or its fault; `None` stands for a
+# comment.
 Lines = Iterator[tuple[int, dict[str, Any] | ValueError | None]]
 
 
@@ -34,7 +34,7 @@ def lines_of(path: Path, columns: tuple[str, ...]) -> Lines:
     """Reads a prompts file. Its ending says the format.
 
     Args:
-        path: the file, or `STANDARD_INPUT`, whose format is seen from its beginning.
+        path: the file, or `STANDARD_INPUT`, whose beginning shows the format.
         columns: the fields that are known, `prompt` among them.
 
     Raises:
@@ -77,7 +77,7 @@ def _text(path: Path) -> str:
         ) from error
     if "\0" in text:
         raise ValueError(
-            f"{name} must be text. Received: a NUL character, as files of programs and "
+            f"{name} must be text. Received: a NUL character, as binary files and "
             "UTF-16 without its mark have. Save it as UTF-8."
         )
     return text
@@ -239,6 +239,6 @@ READERS: dict[str, Callable[[str, tuple[str, ...]], Lines]] = {
     ".json": _json_values,
     ".jsonl": _json_lines,
     ".ndjson": _json_lines,
-    # Such as that of a shell's <(command).
+    # For example a shell's <(command).
     "": _text_lines,
 }

@@ -1,4 +1,4 @@
-"""What is printed of prompts before they are drawn."""
+"""Notes about prompts that a command prints before it draws them."""
 
 import warnings
 from collections.abc import Iterable, Iterator
@@ -19,7 +19,7 @@ def prompts_told(model: Any, requests: "Iterable[Request]") -> Iterator[None]:
 
     Args:
         model: a `DalleBartTextToImage`, or a `ServedModel`.
-        requests: what is drawn in the block.
+        requests: the requests that are drawn in the block.
     """
     from keras_dalle.commands.grids import prompt_bytes
     from keras_dalle.generation.prompt_notes import (

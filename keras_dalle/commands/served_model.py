@@ -168,8 +168,8 @@ class ServedModel:
     def kept_and_left_out(self, prompts: Sequence[bytes]) -> list[tuple[str, str]]:
         """Returns, for each cut prompt, the text that is read and the rest.
 
-        The signature `tokenize` gives as many tokens as are read, and not how many
-        there were: a prompt is cut where a part of its words gives the same tokens.
+        The signature `tokenize` gives only the tokens that are read, not how many there
+        were. So a prompt is cut if its first words alone give the same tokens.
         """
         if "tokenize" not in self._signatures:
             return []

@@ -1,7 +1,7 @@
 """The stock server's flags on the command line of `keras-dalle serve`.
 
-Made from the fields of `ServerOptions`, each with its default and help, and read as the
-stock server reads them.
+They are made from the fields of `ServerOptions`, with default and help, and are read
+as the stock server reads them.
 """
 
 import dataclasses
@@ -71,7 +71,7 @@ def with_stock_flags(command: Callable) -> Callable:
 def _annotation(field: dataclasses.Field, hint: Any) -> Any:
     """Returns the type of a parameter, with its option."""
     if field.name in SWITCHES:
-        # As a bool it would be a flag of Click's, which takes no value.
+        # For a bool, Click makes a flag that takes no value.
         return Annotated[str, _option(field, parser=_switch, metavar=f"{TRUE}|{FALSE}")]
     if field.name in PATHS:
         return Annotated[str | None, _option(field, parser=_path, metavar="PATH")]

@@ -74,7 +74,7 @@ class Views:
     def check(self, output: "Output") -> None:
         """Raises `ValueError` unless the options go together.
 
-        And `OSError` where the animation cannot be written.
+        Raises `OSError` if the animation cannot be written.
         """
         if not self and self.every is not None:
             raise ValueError(

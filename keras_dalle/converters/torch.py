@@ -99,7 +99,7 @@ def _complaint(path: Path, error: Exception) -> str:
     if code:
         return (
             f"{path} holds code, which is never run here: {one_line(code[1])}. If the "
-            "file is whole, ask where it comes from for one of tensors alone."
+            "file is whole, ask its author for a file of tensors alone."
         )
     reason = re.search(r"WeightsUnpickler error:\s*(.+)", text)
     first_line = text.partition("\n")[0]

@@ -102,8 +102,8 @@ def given_tokens(
         task: a `DalleBartTextToImage`.
         image: `None`, or what `rgb_pictures` takes: one for all pictures, or one each;
             or image tokens, int [T] with -1 where to draw anew, or a list of such.
-        mask: `None`, or [H, W] as the image, or a list of such: where to draw anew.
-            Image tokens have none.
+        mask: `None`, or [H, W] as the image, or a list of such masks: where to draw
+            anew. Image tokens have no mask.
         count: B.
         is_varied: whether all of an image is drawn anew where it has no mask.
 

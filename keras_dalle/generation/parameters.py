@@ -95,8 +95,8 @@ def faults_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """Returns each row's fault, empty for good rows, without drawing.
 
     Args:
-        rows: values of some parameters by name, and maybe of `prompt`, as bytes. What a
-            row leaves open is right.
+        rows: values of some parameters by name, and maybe of `prompt`, as bytes.
+            Missing values are no fault.
     """
     rows = list(rows)
     inputs = {

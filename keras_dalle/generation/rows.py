@@ -26,7 +26,7 @@ def rows_of(
 
     Args:
         prompt_rows: prompts, [B, ...] each, by name.
-        num_images: pictures a prompt; picture i has the seed `seed + i`.
+        num_images: pictures per prompt; picture i has the seed `seed + i`.
         parameters: every parameter by its name, one value or B.
 
     Raises:
@@ -59,7 +59,7 @@ def checked_values(parameter: Parameter, values: Any) -> np.ndarray:
 
     Args:
         parameter: which one.
-        values: one, or one a prompt.
+        values: one, or one per prompt.
 
     Raises:
         ValueError: they are not of the parameter's kind.

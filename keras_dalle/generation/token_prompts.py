@@ -49,7 +49,7 @@ def _token_rows(task: Any, inputs: Any) -> RowsRead:
     )
     if len(negative_BS) not in (1, len(prompt_BS)):
         raise ValueError(
-            "`negative_prompts` must be one for all, or one a prompt "
+            "`negative_prompts` must be one for all, or one per prompt "
             f"(={len(prompt_BS)}). Received: {len(negative_BS)}."
         )
     return {

@@ -1,6 +1,6 @@
-"""A preset's folder is looked at before KerasHub builds what it describes.
+"""Checks of a preset's folder before KerasHub builds the model in it.
 
-The one line that a class's `from_preset` calls is `load_preset`.
+A class's `from_preset` calls `load_preset`.
 """
 
 from collections.abc import Callable

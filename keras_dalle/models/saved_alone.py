@@ -1,6 +1,6 @@
-"""`from_preset` on what a tokenizer or preprocessor has saved without a model.
+"""`from_preset` for a tokenizer or preprocessor that was saved without a model.
 
-KerasHub's own wants a backbone's config.json beside it.
+KerasHub's own needs a backbone's config.json beside it.
 """
 
 import os
@@ -15,10 +15,10 @@ from keras_dalle.utils.files import read_json
 class SavedAlone:
     """Lets a class's `from_preset` read its own `save_to_preset` folder.
 
-    To be mixed in, in front of `FromOriginalCheckpoint`.
+    Mix it in, in front of `FromOriginalCheckpoint`.
 
     Attributes:
-        own_files: configurations of which such a folder has one.
+        own_files: names of configurations; such a folder has one of them.
     """
 
     own_files: tuple[str, ...]

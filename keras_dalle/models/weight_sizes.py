@@ -1,7 +1,7 @@
-"""A configuration's sizes against the shapes of the weights, before a model is built.
+"""Comparison of a configuration's sizes with its weights, before a model is built.
 
-Both come from files. Only what the weights themselves show is built: a model that is
-larger costs minutes or all memory before its first tensor is compared.
+Both come from files. A model that is larger than its weights would cost minutes or all
+memory before its first tensor is compared.
 """
 
 import re
@@ -36,8 +36,8 @@ class Evidence:
 
     Attributes:
         axes: argument -> axis.
-        counts: argument -> pattern; as many different first groups as it has among
-            the beginnings of the tensors' names, so large is the argument.
+        counts: argument -> pattern. The argument is the number of different first
+            groups that the pattern matches at the beginning of tensors' names.
     """
 
     axes: Mapping[str, Axis]
@@ -54,10 +54,10 @@ def check_sizes(
     """Raises unless a model of these arguments is as large as its weights.
 
     Args:
-        arguments: of the model, by name; those that are not there are not compared.
+        arguments: the model's arguments by name; missing ones are not compared.
         shapes: the tensors' shapes by name.
         evidence: where they show the arguments.
-        parameters: the least that the model has.
+        parameters: the smallest number of parameters that the model has.
         source: the weights, for the error's text.
 
     Raises:

@@ -49,7 +49,7 @@ def rows_of(name: str, values: Any) -> int:
     array = _checked(name, values)
     if not array.ndim:
         raise ValueError(
-            f"`{name}` must be a list, one a row. Received: {shortened(array[()])}."
+            f"`{name}` must be a list, one per row. Received: {shortened(array[()])}."
         )
     return len(array)
 

@@ -36,9 +36,9 @@ class CheckedManager(tf.train.CheckpointManager):
     """A `CheckpointManager` that never takes a damaged folder for an empty one.
 
     Args:
-        checkpoint: as of `CheckpointManager`.
+        checkpoint: see `CheckpointManager`.
         directory: of the checkpoints.
-        **options: as of `CheckpointManager`.
+        **options: see `CheckpointManager`.
 
     Raises:
         ValueError: the folder has checkpoints, or the file `checkpoint`, and that does

@@ -23,7 +23,7 @@ def atomic_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """A file to write to that gets its name when the block ends without an error.
 
     Args:
-        path: as of `atomic_path`.
+        path: see `atomic_path`.
     """
     with atomic_path(path) as partial, partial.open("wb") as file:
         yield file

@@ -1,7 +1,7 @@
-"""Captioned pictures as `fit` takes them, and what is wrong with others.
+"""Captioned pictures as `fit` takes them, and the errors for others.
 
-What is in memory is checked before training starts; what comes from a `tf.data.Dataset`
-where its graph is made, and the values that are known then alone, in that graph.
+Arrays and lists are checked before training starts. Types and shapes in a
+`tf.data.Dataset` are checked when its graph is made, and values when the graph runs.
 """
 
 # B batch, T image tokens, H height, W width, C channels, S side of the model's pictures
@@ -26,11 +26,11 @@ _FORMS = (
     "or a `tf.data.Dataset` of batches of such dictionaries."
 )
 _OF_GENERATORS = (
-    "`tf.data.Dataset.from_generator(...).batch(32)` makes one of what Python yields: "
+    "`tf.data.Dataset.from_generator(...).batch(32)` makes one from Python's rows: "
     "docs/training.md shows it."
 )
 _OWN_INPUTS = {"encoder_token_ids", "encoder_padding_mask", "image_tokens"}
-# What an assertion of a graph says, and TensorFlow's text around it.
+# The text of a graph's assertion, and TensorFlow's text around it.
 _FAULT = "Training data: "
 _FAULT_PATTERN = re.compile(rf"assertion failed: \[{_FAULT}(.*?)\](?:\s|$)", re.DOTALL)
 
@@ -40,7 +40,7 @@ def checked_arrays(task: Any, x: Any) -> Any:
 
     Args:
         task: a `DalleBartTextToImage`.
-        x: as of `fit`.
+        x: see `fit`.
 
     Raises:
         ValueError: it is none of the forms that `fit` takes, or breaks a rule.
@@ -57,8 +57,8 @@ def checked_arrays(task: Any, x: Any) -> Any:
     x = {**x, "captions": texts("captions", x["captions"])}
     if not x["captions"].ndim:
         raise ValueError(
-            "`captions` must be a list, one a picture. Received: one text. Give lists "
-            "of one."
+            "`captions` must be a list, one per picture. Received: one text. Give "
+            "lists of one."
         )
     if "images" in x:
         size = task.require_vqgan("Training on `images`").image_size
@@ -76,8 +76,8 @@ def _check_rows(captions, name, rows):
         raise ValueError(f"`{name}` must be one or more. Received: none.")
     if len(captions) != rows:
         raise ValueError(
-            f"`captions` must be one a picture. Received: {len(captions)} captions and "
-            f"{rows} `{name}`."
+            f"`captions` must be one per picture. Received: {len(captions)} captions "
+            f"and {rows} `{name}`."
         )
 
 
@@ -110,8 +110,8 @@ def checked_sample(task: Any, x: Any) -> Any:
         x: `captions` with `images` or `image_tokens`, or the model's own inputs.
 
     Raises:
-        ValueError: it is no batch, or breaks a rule that its shapes and types show.
-        tf.errors.InvalidArgumentError: its values break one; `told_by_name` reads it.
+        ValueError: it is no batch, or its shapes or types break a rule.
+        tf.errors.InvalidArgumentError: its values break one; see `told_by_name`.
     """
     if not isinstance(x, dict):
         raise ValueError(f"{_FORMS} Received: {type(x).__name__}.")
