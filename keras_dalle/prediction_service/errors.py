@@ -389,5 +389,5 @@ def _not_found(message: str) -> ServingError:
 
 
 def _joined(names: Iterable[str]) -> str:
-    # No more fit into a message. To sort 3,000,000 took 6 s, in which nobody else ran.
+    # No more fit into a message. Sorting 3,000,000 blocked other calls for 6 s.
     return ",".join(heapq.nsmallest(MAX_MESSAGE_LENGTH, iter(names)))

@@ -22,7 +22,7 @@ def local_path(path: str | Path) -> Path:
     if uri["scheme"] != _LOCAL_SCHEME:
         scheme = f"{uri['scheme']}://"
         raise ValueError(
-            f"The embedded server reads files of this machine alone, and no {scheme} "
+            f"The embedded server reads only files of this machine, and no {scheme} "
             f"Received: {shortened(scheme + uri['rest'])}. Copy the files to a local "
             "folder and name that, or run tensorflow_model_server."
         )

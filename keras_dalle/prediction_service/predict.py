@@ -114,7 +114,7 @@ def _feeds(
         if alias not in inputs and alias not in defaults:
             raise errors.missing_input(alias, info.name, inputs, defaults)
         proto = inputs[alias] if alias in inputs else defaults[alias]
-        # To parse what the model does not take could only do harm.
+        # Parsing a value that the model does not accept could only do harm.
         if proto.dtype != info.dtype and is_dtype(proto.dtype):
             continue
         try:
@@ -143,7 +143,7 @@ def _check_dtypes(signature: meta_graph_pb2.SignatureDef, inputs: Mapping) -> No
 def _output_aliases(
     signature: meta_graph_pb2.SignatureDef, output_filter: Iterable[str]
 ) -> list[str]:
-    # One by one, for a message can hold millions.
+    # One by one, since a message can hold millions.
     aliases: list[str] = []
     for alias in output_filter:
         if alias not in signature.outputs:

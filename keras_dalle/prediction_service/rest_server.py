@@ -20,17 +20,17 @@ LAST_ANSWERS_S = 1.0
 class RestServer:
     """Serves a REST API.
 
-    Until `start` the port is taken, and a client's connection is refused.
+    Until `start` the port is reserved, and a client's connection is refused.
 
     Args:
-        api: What is answered.
+        api: Makes the answers.
         host, port: Where to listen; port 0 takes any free one.
         num_threads: Calls that run at once; others wait.
         limits: Bounds on what clients may ask.
         **options: Further arguments of `RestApp`.
 
     Attributes:
-        port: Where it listens.
+        port: The port to connect to.
 
     Raises:
         OSError: The port is in use.
@@ -114,7 +114,7 @@ class RestServer:
         await self._server.serve(sockets=[self._socket])
         state = self._server.server_state
         if state.tasks:
-            # Those that were cancelled answer that.
+            # Cancelled calls answer with that.
             await asyncio.wait(state.tasks, timeout=LAST_ANSWERS_S)
         for connection in list(state.connections):
             connection.transport.close()

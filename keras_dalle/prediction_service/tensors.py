@@ -7,19 +7,19 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
 # A proto of a few bytes can stand for a tensor of any size, whose last value repeats,
-# and an empty string is a byte or two on the wire. So much may all inputs of a call
-# take more than was sent for them.
+# and an empty string is a byte or two in a message. This is the memory that all inputs
+# of a call may take beyond the bytes that were sent for them.
 MAX_EXTRA_BYTES = 64 * 2**20
-# TensorFlow's tensors have no more, but a proto may.
+# TensorFlow's tensors have at most so many axes, but a proto may have more.
 _MAX_DIMENSIONS = 254
-# A string takes 24 bytes and its text in a tensor; as an object of Python's, a pointer,
-# 33 bytes and its text again.
+# In a tensor a string takes 24 bytes and its text. As a Python object it takes a
+# pointer, 33 bytes and its text again.
 STRING_BYTES = 24 + 8 + 33
 _TEXTS_OF_STRING = 2
-# What a piece of an answer has at most: Python's lock is free between two of them.
+# The largest piece of an answer. Python's lock is free between two pieces.
 _VALUES_AT_ONCE = 2**20
 
-# The lists of a proto, the dtype of their entries, and whose values they hold.
+# A proto's lists, the dtype of their entries, and the dtypes whose values they hold.
 _LISTS = {
     "float_val": (np.float32, "FLOAT"),
     "double_val": (np.float64, "DOUBLE"),
@@ -46,10 +46,10 @@ _LIST_OF_DTYPE = {
     for field, (entry, names) in _LISTS.items()
     for name in names.split()
 }
-# To parse a VARIANT can end the process (TensorFlow 2.20: one of type
+# Parsing a VARIANT can end the process (TensorFlow 2.20: one of type
 # "tensorflow::Tensor"), and a RESOURCE is an address within it.
 _NEVER_READ = (types_pb2.DT_VARIANT, types_pb2.DT_RESOURCE)
-# Dtypes whose bits are entries as they are, where others are converted.
+# For these dtypes an entry holds the bits; for others it holds the number.
 _BITS = {
     tf.half: np.uint16,
     tf.bfloat16: np.uint16,
@@ -131,7 +131,7 @@ def fill_tensor(
     """Writes a tensor into an empty proto, as values of the list for its dtype.
 
     Args:
-        proto: Where to.
+        proto: The proto to fill.
         array: Values; strings as objects.
         as_content: Numbers travel as packed bytes instead.
     """
@@ -160,8 +160,8 @@ def fill_tensor(
 
 def _packed(field: str, entries: np.ndarray) -> bytes:
     """Packs this list into a TensorProto, in C++ and without Python's lock."""
-    # `extend` takes them one by one, and holds the lock: 10,000,000 numbers made other
-    # callers wait for 1.9 s.
+    # `extend` takes them one by one and holds the lock: with 10,000,000 numbers other
+    # callers waited for 1.9 s.
     with tf.device("cpu"):
         protos = tf.io.encode_proto(
             [[entries.size]], [entries[np.newaxis]], [field], "tensorflow.TensorProto"

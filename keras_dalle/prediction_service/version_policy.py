@@ -17,10 +17,10 @@ _logger = logging.getLogger(__name__)
 
 
 class VersionFinder:
-    """Finds the wanted versions, and logs what is amiss once, until it changes.
+    """Finds the wanted versions, and logs each problem once, until it changes.
 
     Attributes:
-        problems: Why a model, by its name, has no version.
+        problems: Model name -> the reason why it has no version.
     """
 
     def __init__(self) -> None:
@@ -31,8 +31,8 @@ class VersionFinder:
         """Returns the folders of the wanted versions by number; there may be none.
 
         Args:
-            model: Its base path, and its policy: the latest version or versions (the
-                default), all of them, or specific ones.
+            model: The model with its base path and its policy: the latest version or
+                versions (the default), all of them, or specific ones.
 
         Raises:
             ServingError: There is no such base path.

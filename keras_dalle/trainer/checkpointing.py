@@ -37,12 +37,12 @@ class CheckedManager(tf.train.CheckpointManager):
 
     Args:
         checkpoint: see `CheckpointManager`.
-        directory: of the checkpoints.
+        directory: the folder of the checkpoints.
         **options: see `CheckpointManager`.
 
     Raises:
-        ValueError: the folder has checkpoints, or the file `checkpoint`, and that does
-            not name the newest of them.
+        ValueError: the folder has checkpoints, or the file `checkpoint`, and that file
+            does not name the newest checkpoint.
     """
 
     def __init__(
@@ -59,8 +59,8 @@ class CheckedManager(tf.train.CheckpointManager):
     def save(self, checkpoint_number: int | None = None, **options: Any) -> str | None:
         """Saves, as `CheckpointManager` does.
 
-        The first checkpoint that a full disk leaves without a name is removed, since it
-        would pass for one whose name was lost.
+        If a full disk leaves the first checkpoint without a name, it is removed. A
+        later run would take it for one whose name was lost.
         """
         try:
             return super().save(checkpoint_number, **options)
@@ -83,7 +83,7 @@ class CheckedManager(tf.train.CheckpointManager):
         """Restores all of the newest checkpoint, which must exist.
 
         Raises:
-            ValueError: as by `restore_or_initialize`.
+            ValueError: see `restore_or_initialize`.
         """
         with _telling_of_damage(self.latest_checkpoint):
             status = self.checkpoint.restore(self.latest_checkpoint)
@@ -134,7 +134,7 @@ def _telling_of_damage(newest: str | None) -> Iterator[None]:
             "optimizer. Resume with the recipe that wrote it, or choose a new "
             f"run folder. ({shortened(str(error))})"
         ) from error
-    # TensorFlow has an IndexError for a file that is too short.
+    # TensorFlow raises an IndexError for a file that is too short.
     except (tf.errors.OpError, IndexError) as error:
         raise ValueError(
             f"The files of the checkpoint {newest} are missing, truncated or damaged. "
@@ -157,7 +157,7 @@ class RunCheckpoints(keras.callbacks.Callback):
         in_one_place: makes a context in which a model on a mesh is an ordinary one.
 
     Raises:
-        ValueError: as by `CheckedManager`.
+        ValueError: see `CheckedManager`.
     """
 
     def __init__(

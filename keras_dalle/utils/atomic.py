@@ -40,8 +40,8 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """Yields a path to write a file to, for writers that open files themselves.
 
     Args:
-        path: the file's name afterwards; missing folders are made. An existing file is
-            replaced and keeps its mode; where it is a symbolic link, its target is.
+        path: the file's final name; missing folders are made. An existing file is
+            replaced and keeps its mode. A symbolic link stays; its target is replaced.
 
     Raises:
         OSError: there cannot be such a file, or it cannot be written; the message
@@ -74,7 +74,7 @@ def atomic_directory(path: str | os.PathLike) -> Iterator[Path]:
         try:
             _move(partial, target)
         except OSError:
-            refuse_existing(target)  # It appeared in this moment.
+            refuse_existing(target)  # It may have appeared meanwhile.
             raise
 
 

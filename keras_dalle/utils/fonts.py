@@ -1,4 +1,4 @@
-"""The fonts of this machine, and which of them draws a text."""
+"""The fonts of this machine, and the choice among them for a text."""
 
 import functools
 import os
@@ -14,9 +14,9 @@ from typing import cast
 import regex
 from PIL import Image, ImageDraw, ImageFont
 
-# Bitmap fonts draw at one size alone: Noto's colour emoji, then Apple's.
+# Bitmap fonts draw only at one size: Noto's colour emoji, then Apple's.
 BITMAP_SIZES = (109, 160)
-# Fontconfig's names of the kinds, which it sorts every font of the machine for.
+# Fontconfig's names of the kinds. For each kind it sorts all fonts of the machine.
 TEXT, EMOJI = "sans", "emoji"
 
 _FONT_FOLDERS = (
@@ -36,7 +36,7 @@ _FONT_ENDINGS = {".ttf", ".ttc", ".otf", ".otc"}
 _STYLES = ("bold", "italic", "oblique", "mono", "condensed", "serif", "light", "math")
 # macOS's font of boxes, which has one for each character.
 _BOXES_ALONE = "lastresort"
-# No font has it, so that it shows a font's box.
+# No font has this character, so it shows a font's box.
 _NO_CHARACTER = "\U0010ffff"
 _JOINERS = regex.compile(r"\p{Default_Ignorable_Code_Point}")
 _EAST_ASIAN = regex.compile(r"[\p{Han}\p{Hangul}\p{Hiragana}\p{Katakana}\p{Bopomofo}]")
@@ -48,9 +48,9 @@ class Face:
     """A font, ready to draw.
 
     Attributes:
-        font: Pillow's, for whole texts.
-        plain: the same without shaping, which tells whether it has a character.
-        scale: from the size it draws at to the one that is wanted.
+        font: Pillow's font, for whole texts.
+        plain: the same font without shaping, to test if it has a character.
+        scale: factor from its own size to the wanted size.
     """
 
     font: ImageFont.FreeTypeFont
@@ -80,7 +80,7 @@ def is_coloured(cluster: str) -> bool:
 @functools.cache
 def default_face(size: int) -> Face:
     """Returns the font that comes with Pillow: ASCII and little else."""
-    # Of a size, it is no bitmap font.
+    # With a size, Pillow gives an outline font, not a bitmap.
     font = cast(ImageFont.FreeTypeFont, ImageFont.load_default(size=size))
     plain = font.font_variant(layout_engine=ImageFont.Layout.BASIC)
     return Face(font, plain)
@@ -89,12 +89,12 @@ def default_face(size: int) -> Face:
 def face_for(text: str, kind: str, size: int) -> Face | None:
     """Returns the first font that has all of a text, or `None`.
 
-    Letters are asked of the default font first, emoji of it last.
+    The default font is tried first for letters, and last for emoji.
 
     Args:
-        text: a few characters that are to be of one font.
-        kind: `TEXT` or `EMOJI`, which of the machine's fonts are asked first.
-        size: of letters, in pixels.
+        text: a few characters for one font.
+        kind: `TEXT` or `EMOJI`; such fonts of the machine are tried first.
+        size: the size of letters, in pixels.
     """
     of_machine = (_face(path, index, size) for path, index in _machine_fonts(kind))
     default = [default_face(size)]
@@ -127,7 +127,7 @@ def _by_fontconfig(kind: str) -> list[tuple[str, int]]:
     except (OSError, subprocess.SubprocessError):
         return []
     pairs = [line.split("\t", 1) for line in os.fsdecode(found.stdout).splitlines()]
-    # The upper bits tell a variation of the font, which Pillow does not take.
+    # The upper bits name a variation of the font, which Pillow cannot use.
     return [(path, int(index) & 0xFFFF) for index, path in pairs]
 
 

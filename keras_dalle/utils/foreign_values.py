@@ -34,8 +34,8 @@ def described(error: BaseException) -> str:
 def naming(path: str | os.PathLike) -> Iterator[None]:
     """Puts the file in front of a ValueError about its content.
 
-    What a file's content of another kind causes, such as a list for an object, is a
-    ValueError then too.
+    Errors for content of another type, such as a list in place of an object, also
+    become a ValueError.
     """
     try:
         yield
@@ -57,7 +57,7 @@ def one_line(text: str) -> str:
 
 
 class _ShortRepr(reprlib.Repr):
-    """reprlib's, for wide strings and for integers that have no decimal text."""
+    """A `reprlib.Repr` for wide strings, and for integers without a decimal text."""
 
     def __init__(self):
         super().__init__()

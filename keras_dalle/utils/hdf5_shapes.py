@@ -11,7 +11,7 @@ from keras_dalle.utils.foreign_values import described, shortened
 
 _MAX_OBJECTS = 200_000
 _MAX_SHARDS = 1000
-# Zeros that gzip packed take a thousandth; a model's weights a half.
+# gzip packs zeros to a thousandth, and a model's weights to a half.
 _MAX_EXPANSION = 100
 _SMALL = 2**26
 
@@ -25,7 +25,7 @@ def weight_shapes(path: str | os.PathLike) -> dict[str, tuple[int, ...]]:
     Raises:
         FileNotFoundError: there is no such file, or a shard is missing.
         ValueError: a file is damaged, holds something else than numbers, or unpacks to
-            far more than it has; the message names it.
+            far more bytes than it has; the message names it.
     """
     path = Path(path)
     if path.suffix == ".json":

@@ -27,13 +27,13 @@ from keras_dalle.utils.text_direction import embedding_levels, in_visual_order
 
 FONT_SIZE = 13
 LINE_HEIGHT = 16
-# Marks may be piled up without end.
+# A text may pile up any number of marks.
 MAX_ASCENT, MAX_LINE_HEIGHT = 2 * LINE_HEIGHT, 3 * LINE_HEIGHT
 MAX_CLUSTER_CHARACTERS = 32
 MAX_TOLD = 10
 # Slanted letters reach beyond their width.
 _OVERHANG = 3
-# Controls have no form, and those of direction would turn other labels' order.
+# Controls have no shape, and direction controls would change other labels' order.
 _CONTROLS = regex.compile(r"[\p{Cc}\p{Bidi_Control}--\s]", regex.VERSION1)
 _MIRRORED = str.maketrans("()[]{}<>«»", ")(][}{><»«")
 _SURROGATES = regex.compile(r"\p{Cs}")
@@ -199,7 +199,7 @@ def boxes_message(labels: Iterable[str]) -> str | None:
     shown = ", ".join(f"{x} (U+{ord(x):04X})" for x in boxes[:MAX_TOLD])
     more = f" and {len(boxes) - MAX_TOLD} more" if len(boxes) > MAX_TOLD else ""
     packages = sorted({name for x in boxes if (name := debian_package(x))})
-    remedy = "Such characters have no font that is known here."
+    remedy = "No known font has such characters."
     if packages:
         remedy = f"Install one: sudo apt-get install {' '.join(packages)}"
     return (
@@ -226,7 +226,7 @@ def _faces(clusters: Sequence[str]) -> Iterator[Face]:
     face = default = default_face(FONT_SIZE)
     for kind, group in itertools.groupby(clusters, _kind):
         word = list(group)
-        if kind is None:  # A space is of the font before it.
+        if kind is None:  # A space takes the font before it.
             face = face if face.scale == 1.0 else default
             yield from [face] * len(word)
             continue

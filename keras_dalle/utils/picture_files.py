@@ -42,7 +42,7 @@ _DAMAGE = (
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
-# What files of some formats have at a place near their beginning.
+# Bytes that some formats have at a fixed place near their beginning.
 _SIGNATURES = (
     ("PNG", 0, b"\x89PNG\r\n"),
     ("JPEG", 0, b"\xff\xd8\xff"),
@@ -71,7 +71,7 @@ _HEADER_BYTES = 16
 
 
 class PictureRefused(ValueError):
-    """A whole picture that is not read, with the reason."""
+    """A whole picture that cannot be read, with the reason."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Texts and numbers that a user gives: one of them, or one for each row.
 
-Libraries convert in silence what is none: NumPy reads `True`, `"1"` and 1.5 as the
+Libraries silently convert other values: NumPy reads `True`, `"1"` and 1.5 as the
 integer 1.
 """
 
@@ -56,7 +56,7 @@ def integers(name: str, values: Any, dtype: Any) -> np.ndarray:
     Args:
         name: of the values, for errors.
         values: one integer or a list, array or tensor of integers.
-        dtype: of the result.
+        dtype: the result's integer type.
 
     Raises:
         ValueError: it is something else, or is too large for the type.
@@ -98,10 +98,10 @@ def count(name: str, value: Any, at_least: int = 1) -> int:
     Args:
         name: of the value, for errors.
         value: the integer.
-        at_least: the least that is allowed.
+        at_least: the smallest allowed value.
 
     Raises:
-        ValueError: it is none, or is less.
+        ValueError: it is no integer, or is smaller.
     """
     (value,) = _as_objects(value).flat if np.ndim(value) == 0 else (value,)
     if not _is_integer(value) or value < at_least:

@@ -1,4 +1,4 @@
-"""Folders for what is not whole yet; those of dead processes do not stay."""
+"""Folders for unfinished outputs. Those of dead processes are removed later."""
 
 import contextlib
 import fcntl
@@ -16,8 +16,8 @@ LOCK_FILE = "lock"
 def staging_folder(parent: Path) -> Iterator[Path]:
     """Makes a folder of its own in `parent`, which is removed at the end of the block.
 
-    It has a dot-name, which servers that poll for integer names do not see. What dead
-    processes left of such folders is removed: a living one holds a lock on its own.
+    It has a dot-name, which servers that poll for integer names do not see. Folders of
+    dead processes are removed: a living process holds a lock on its own folder.
 
     Args:
         parent: an existing folder.
@@ -27,7 +27,7 @@ def staging_folder(parent: Path) -> Iterator[Path]:
     try:
         yield staging
     finally:
-        # What cannot be removed now is left to the next process.
+        # The next process removes what cannot be removed now.
         with contextlib.suppress(OSError):
             _remove(staging)
         os.close(lock)
@@ -48,8 +48,8 @@ def _locked_folder(parent: Path) -> tuple[Path, int]:
 def _is_locked_by(descriptor: int) -> bool:
     """Locks the file, unless another process has done so.
 
-    A file system without locks counts as locked: there nothing can be locked again,
-    so that no process removes another's folder.
+    A file system without locks counts as locked. Nobody can lock a file there again,
+    so no process removes another's folder.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -70,7 +70,7 @@ def _remove_abandoned(parent: Path) -> None:
 
 def _remove_if_abandoned(staging: Path) -> None:
     with contextlib.suppress(OSError):
-        staging.rmdir()  # Killed before there was a lock, or after.
+        staging.rmdir()  # Its process was killed before it locked, or after.
     with contextlib.suppress(OSError):
         lock = os.open(staging / LOCK_FILE, os.O_RDWR | os.O_NOFOLLOW)
         try:

@@ -1,7 +1,7 @@
-"""The order in which the parts of a line stand, where it is read both ways.
+"""The order of a line's parts if they are read in both directions.
 
-A small part of Unicode's bidirectional algorithm (UAX #9): no marks of embedding, which
-labels are rid of, and numbers without their signs.
+This is a small part of Unicode's bidirectional algorithm (UAX #9). It has no embedding
+marks, which are removed from labels, and no signs of numbers.
 """
 
 import unicodedata
@@ -17,7 +17,7 @@ _NUMBERS = ("EN", "AN")
 def embedding_levels(clusters: Sequence[str]) -> list[int]:
     """Returns each cluster's level in a line. Odd levels are read from right to left.
 
-    The line is read as its first letter is.
+    The line has the direction of its first letter.
     """
     classes = [_class(cluster) for cluster in clusters]
     base = next((kind for kind in classes if kind in ("L", "R")), "L")
@@ -34,7 +34,7 @@ def embedding_levels(clusters: Sequence[str]) -> list[int]:
 def _with_neutrals(classes: Sequence[str | None], base: str) -> list[str | None]:
     """Gives neutral signs the direction of both neighbours, or else the line's.
 
-    Numbers are of the direction around them there.
+    Numbers count as letters of the direction around them.
     """
     sides = ["R" if kind == "number" else kind for kind in classes]
     resolved = list(classes)

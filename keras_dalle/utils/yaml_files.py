@@ -13,9 +13,9 @@ MAX_YAML_BYTES = 2**19
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe one without aliases.
+    """PyYAML's safe loader without aliases.
 
-    40 levels of aliases, in 1 KB, stand for more values than a computer can walk over.
+    40 levels of aliases, in 1 KB, stand for more values than a computer can read.
     """
 
     def compose_node(self, parent: Any, index: Any) -> Any:

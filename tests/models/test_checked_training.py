@@ -1,4 +1,4 @@
-"""What `fit` and its kin take, and how they refuse what they do not."""
+"""The data that `fit` and similar methods take, and their errors for others."""
 
 import keras
 import numpy as np

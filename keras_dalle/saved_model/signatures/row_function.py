@@ -11,7 +11,7 @@ import tensorflow as tf
 Rows = dict[str, tf.Tensor]
 
 # Pictures and tokens of all rows are in memory at once, and a request of a few hundred
-# bytes can repeat a row endlessly. A stock server batches 1000 rows unless it is told.
+# bytes can repeat a row endlessly. By default a stock server batches up to 1000 rows.
 MAX_ROWS = 1024
 
 
