@@ -199,7 +199,7 @@ def boxes_message(labels: Iterable[str]) -> str | None:
     shown = ", ".join(f"{x} (U+{ord(x):04X})" for x in boxes[:MAX_TOLD])
     more = f" and {len(boxes) - MAX_TOLD} more" if len(boxes) > MAX_TOLD else ""
     packages = sorted({name for x in boxes if (name := debian_package(x))})
-    remedy = "No known font has such characters."
+    remedy = "Such characters have no font that is known here."
     if packages:
         remedy = f"Install one: sudo apt-get install {' '.join(packages)}"
     return (
