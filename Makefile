@@ -79,7 +79,7 @@ development: .venv/installed-development
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
 	touch $@
 
-# The tests draw real emoji and letters; without the fonts those that do are skipped.
+# Some tests draw real emoji and letters. Without the fonts they are skipped.
 font:
 	@dpkg -s $(FONT_PACKAGES) > /dev/null 2>&1 || \
 	{ $(call apt_install,$(FONT_PACKAGES)); } || \

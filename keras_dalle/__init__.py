@@ -44,7 +44,7 @@ _MODULES = (
 
 
 def __getattr__(name):
-    """Imports what is first used: TensorFlow, below the models, takes seconds."""
+    """Imports a public name at its first use: TensorFlow takes seconds to load."""
     if name in _MODULES:
         return importlib.import_module(f"{__name__}.{name}")
     if name in __all__:

@@ -85,7 +85,7 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort, BrokenPipeError):
-            # Typer ends silently where nobody reads the output any more.
+            # Typer ends silently if the reader of the output is gone.
             raise
         except typer.TyperException as error:
             _tell_of_dashes(error)
@@ -110,19 +110,19 @@ def _print_error(text: str) -> None:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    # By name, for TensorFlow's is not imported here.
+    # By name, since TensorFlow is not imported here.
     is_tensorflows = type(error).__name__ == "ResourceExhaustedError"
     return isinstance(error, MemoryError) or is_tensorflows
 
 
 def _tell_of_dashes(error: Any) -> None:
-    """Adds to an unknown option's message how a prompt like it is given."""
+    """Adds to an unknown option's message how to give a prompt that begins like it."""
     context = getattr(error, "ctx", None)
     if type(error).__name__ != "NoSuchOption" or context is None:
         return
     if "prompts" in {parameter.name for parameter in context.command.params}:
         error.message += (
-            ". A prompt that begins with a dash comes behind two dashes alone: "
+            ". If a prompt begins with a dash, put `--` before it: "
             f'keras-dalle {context.command.name} -- "-5 degrees"'
         )
 
@@ -140,9 +140,9 @@ for _function, _examples in COMMANDS:
 
 
 def _open_closed_streams() -> None:
-    """Gives a stream that the caller has closed (`>&-`) to nobody.
+    """Points each stream that the caller has closed (`>&-`) at the null device.
 
-    Else the next file that is opened would take its place, and get what is printed.
+    Otherwise the next opened file would take its place and receive the output.
     """
     for number, name, mode in (
         (0, "stdin", "r"),

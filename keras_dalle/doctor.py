@@ -109,7 +109,7 @@ def preset_check() -> Check:
 
 
 def font_check() -> Check:
-    """The colour font of the training data and of emoji in labels."""
+    """Looks for the colour font of the training data and of emoji in labels."""
     try:
         from keras_dalle.data.emoji import INSTALL_FONT, find_font
     except ImportError as error:

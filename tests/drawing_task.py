@@ -41,6 +41,6 @@ class DrawingTask(ToyTask):
 
 
 def _of_words(prompts):
-    """As of a preprocessor that reads 30 words."""
+    """Cuts prompts like a preprocessor that reads 30 words."""
     pairs = [(b" ".join(x.split()[:30]), b" ".join(x.split()[30:])) for x in prompts]
     return [(kept.decode(), rest.decode()) for kept, rest in pairs if rest]

@@ -1,4 +1,4 @@
-"""What tests that draw real emoji and letters need of the machine."""
+"""Requirements of tests that draw real emoji and letters."""
 
 from pathlib import Path
 

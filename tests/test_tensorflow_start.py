@@ -42,7 +42,7 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
 
 def run(*words, **variables):
-    """A Python process that no variable of this one's prepares."""
+    """Runs Python without the variables of this process."""
     environment = {k: v for k, v in os.environ.items() if k not in DEFAULTS}
     return subprocess.run(
         [sys.executable, *map(str, words)],

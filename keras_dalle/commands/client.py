@@ -16,15 +16,15 @@ from keras_dalle.utils.picture_metadata import PresetIdentity
 
 
 def _check_address(target: str) -> None:
-    """gRPC would take a port of 99999 for another one, and a URL for a host's name."""
+    """Refuses wrong addresses: gRPC reads port 99999 as another, a URL as a host."""
     port = re.search(r":(\d+)$", target)
     is_local = target.startswith(("unix:", "unix-abstract:"))
     has_port = port is not None and 0 < int(port[1]) < 2**16
     is_url = target.lower().startswith(("http:", "https:"))
     if is_url or not (has_port or is_local):
         raise typer.BadParameter(
-            "A server's address is HOST:PORT, as 127.0.0.1:8500, with the port of gRPC "
-            f"and nothing before the host. Received: {shortened(target)}"
+            "A server's address is HOST:PORT, such as 127.0.0.1:8500. PORT is gRPC's, "
+            f"and nothing stands before HOST. Received: {shortened(target)}"
         )
 
 

@@ -43,14 +43,14 @@ def convert(
     config: Annotated[
         Path | None,
         typer.Option(
-            help="The .yaml to read where taming-transformers' folder has several.",
+            help="The .yaml to read if a taming-transformers folder has several.",
             metavar="FILE",
         ),
     ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(
-            help="The .ckpt to read where taming-transformers' folder has several.",
+            help="The .ckpt to read if a taming-transformers folder has several.",
             metavar="FILE",
         ),
     ] = None,

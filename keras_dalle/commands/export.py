@@ -54,7 +54,7 @@ def export(
 ) -> None:
     """Write DIRECTORY/VERSION for TF Serving: UTF-8 prompts in, PNG bytes out."""
     check_preset(preset)
-    free_version(directory, version)  # Or why there is none, before minutes of work.
+    free_version(directory, version)  # Raises before minutes of work.
     sizes = [1] if warmup_batch_size is None else warmup_batch_size
     with step(f"Loading {preset}"):
         from keras_dalle.saved_model.card_file import XLA_FLAG

@@ -36,7 +36,7 @@ Mask = Annotated[
 KeepRows = Annotated[
     str | None,
     typer.Option(
-        help="Upper rows of --image's pixels that stay, or their share.",
+        help="Number of upper pixel rows of --image to keep, or their share.",
         metavar="ROWS|PERCENT%",
     ),
 ]
@@ -45,8 +45,8 @@ KeepFraction = Annotated[
     typer.Option(
         parser=numbers.share,
         metavar="SHARE",
-        help="Share of --image's tokens that stay, at places that the seed says. With "
-        "--mask or --keep-rows it is the share of those that are drawn otherwise.",
+        help="Share of --image's tokens to keep; the seed chooses the places. With "
+        "--mask or --keep-rows: the share of the tokens in the part to draw.",
     ),
 ]
 

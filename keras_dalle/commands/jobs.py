@@ -80,10 +80,10 @@ class Job:
         return output
 
     def entries(self) -> "Sequence[Entry]":
-        """The prompts, with what a file says of each, after a check of all inputs.
+        """Returns the prompts, with a file's fields, after a check of all inputs.
 
         Raises:
-            OSError, ValueError: the file cannot be read, or something is out of range.
+            OSError, ValueError: the file cannot be read, or a value is out of range.
         """
         from keras_dalle.commands.drawing import given_parameters
         from keras_dalle.commands.prompt_files import check_inputs, entries_of

@@ -1,4 +1,4 @@
-"""Numbers on the command line: seeds, and floats that are numbers indeed."""
+"""Numbers on the command line: seeds, and floats that are finite."""
 
 import math
 import secrets
@@ -9,16 +9,16 @@ from keras_dalle.commands.progress import console
 from keras_dalle.utils.foreign_values import shortened
 
 RANDOM = ("-1", "random")
-# Short enough to be typed again.
+# Short enough to type again.
 _RANDOM_SEEDS = 2**31
 _LARGEST_FLOAT32 = (2 - 2**-23) * 2.0**127
 
 
 def seed(text: str | int) -> int:
-    """A seed of 64 bits; for one of `RANDOM` it is drawn, and printed.
+    """Reads a seed of 64 bits. For a word in `RANDOM` it draws one and prints it.
 
     Raises:
-        typer.BadParameter: it is no such number.
+        typer.BadParameter: it is not such a number.
     """
     if str(text).strip().lower() in RANDOM:
         drawn = secrets.randbelow(_RANDOM_SEEDS)
@@ -37,7 +37,7 @@ def seed(text: str | int) -> int:
 
 
 def finite(text: str | float) -> float:
-    """A number that is finite in 32 bits.
+    """Reads a number that is finite in 32 bits.
 
     Raises:
         typer.BadParameter: it is none.
@@ -54,7 +54,7 @@ def finite(text: str | float) -> float:
 
 
 def share(text: str | float) -> float:
-    """A number from 0 to 1.
+    """Reads a number from 0 to 1.
 
     Raises:
         typer.BadParameter: it is none.

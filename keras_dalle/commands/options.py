@@ -8,7 +8,7 @@ import typer
 from keras_dalle.commands import numbers
 
 INT32_MAX = 2**31 - 1
-# Days of drawing, and no list that fills the memory: of a prompt, and of a file.
+# Limits per prompt and per file: days of drawing, but no list that fills the memory.
 MAX_NUM_IMAGES = 100_000
 MAX_PICTURES = 1_000_000
 
@@ -57,8 +57,8 @@ Seed = Annotated[
     typer.Option(
         parser=numbers.seed,
         metavar="INTEGER|random",
-        help="The same seed, prompt and parameters draw the same picture, and so does "
-        "the default. -1 or random: a seed by chance, which is printed.",
+        help="Seed of the first picture. The same seed, prompt and parameters draw the "
+        "same picture. -1 or random: a random seed, which is printed.",
     ),
 ]
 GuidanceScale = Annotated[

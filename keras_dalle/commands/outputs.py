@@ -64,7 +64,7 @@ def output_of(
     if not text.strip():
         raise typer.BadParameter(
             "-o needs a name: FILE, FOLDER/, or ./ for this folder. Received: an empty "
-            "text, perhaps of a variable that is not set."
+            "text, perhaps from a variable that is not set."
         )
     is_folder = text.endswith(("/", os.sep)) or Path(text).is_dir()
     if is_folder:

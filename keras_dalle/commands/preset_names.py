@@ -45,8 +45,8 @@ def check_preset(preset: str) -> None:
     """Raises unless `preset` is a known name, a preset's folder or a remote handle.
 
     Raises:
-        ValueError: It is none of them. Names the known ones and the nearest, or, of a
-            checkpoint's folder, the command that converts it.
+        ValueError: It is none of them. The error names the known ones and the nearest.
+            For a checkpoint's folder it gives the command that converts it.
     """
     shipped = shipped_presets()
     is_handle = "://" in preset
@@ -65,14 +65,14 @@ def check_preset(preset: str) -> None:
     nearest = difflib.get_close_matches(preset, names, n=1, cutoff=0.4)
     hint = f" Did you mean {nearest[0]}?" if nearest else ""
     raise ValueError(
-        f"Unknown preset: {one_line(preset)}.{hint} Shipped presets: {known}. To be "
-        f"downloaded: {', '.join(published)}. A folder with a {CONFIG_FILE} is "
+        f"Unknown preset: {one_line(preset)}.{hint} Shipped presets: {known}. For "
+        f"download: {', '.join(published)}. A folder with a {CONFIG_FILE} is "
         "a preset too, and a model on the Hugging Face Hub is hf://OWNER/NAME."
     )
 
 
 def _path_of(preset: str) -> Path:
-    """What was typed as a path, or one that is nowhere for what cannot be one."""
+    """Returns the typed text as a path, or a path to nothing if it cannot be one."""
     try:
         os.lstat(preset)
     except (OSError, ValueError):
@@ -81,7 +81,7 @@ def _path_of(preset: str) -> Path:
 
 
 def _why_no_preset(path: Path) -> str:
-    """What a file or a folder without a configuration is, and how to draw with it."""
+    """Says why a path without a configuration is no preset, and the remedy."""
     if not path.is_dir():
         return f"A preset is a folder. Received: the file {path}."
     from keras_dalle.converters.originals import recognise
@@ -92,12 +92,12 @@ def _why_no_preset(path: Path) -> str:
         return f"The folder {path} is no preset: it has no {CONFIG_FILE}."
     folder = shlex.quote(str(path))
     text = (
-        f"The folder {path} is no preset but a checkpoint ({kind}). Convert it, and "
-        f"name what that writes: keras-dalle convert {folder} --to PRESET"
+        f"The folder {path} is no preset. It is a checkpoint ({kind}). Convert it, and "
+        f"use the result as preset: keras-dalle convert {folder} --to PRESET"
     )
     if kind.endswith("VQGAN"):
         text += (
-            ". A VQGAN alone draws no prompts; with its model it is: keras-dalle "
+            ". A VQGAN alone draws no prompts. Convert its model with it: keras-dalle "
             f"convert MODEL --vqgan {folder} --to PRESET"
         )
     return text

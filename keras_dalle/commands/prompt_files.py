@@ -28,7 +28,7 @@ COLUMNS = (*_TEXTS, "num_images", *_FILES, "keep_rows", "keep_fraction", *_KNOWN
 
 @dataclass(frozen=True)
 class Entry:
-    """One record of a prompts file; what it leaves open is `None` or missing.
+    """One record of a prompts file; fields that it leaves open are `None` or missing.
 
     Attributes:
         prompt: the text.
@@ -51,10 +51,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class PromptsFile:
-    """What a prompts file holds.
+    """The content of a prompts file.
 
     Attributes:
-        entries: the prompts with what it says of each.
+        entries: the prompts, each with its fields.
         num_comments: the number of lines that begin with #, which are skipped.
     """
 
@@ -67,7 +67,7 @@ def read_prompts_file(path: Path) -> PromptsFile:
 
     Text is one prompt a line; blank lines and those that begin with # are skipped.
     Objects of JSON and rows of a table have `prompt` and, if wanted, other `COLUMNS`;
-    files' names are seen from the prompts file's folder.
+    paths of files are relative to the prompts file's folder.
 
     Raises:
         OSError: the file cannot be read.
@@ -102,7 +102,7 @@ def read_prompts_file(path: Path) -> PromptsFile:
 
 
 def entries_of(prompts: Sequence[str]) -> list[Entry]:
-    """The prompts of a command line.
+    """Returns the prompts of a command line.
 
     Raises:
         ValueError: one cannot be drawn by any model.
@@ -137,7 +137,7 @@ def requests_of(
         entries: as read.
         negative_prompt: where an entry has none.
         parameters: every parameter's value where an entry has none.
-        num_images: pictures of an entry that does not say how many.
+        num_images: number of pictures for an entry that does not give it.
         known_tokens: reads entries' given pictures. One that cannot be used is its own
             requests' fault.
     """
@@ -251,7 +251,7 @@ def _integer(name: str, value: Any, smallest: int, largest: int) -> int:
 
 
 def _whole(value: Any) -> Any:
-    """3 for 3, 3.0, "3" and "3.0", as spreadsheets write it; else the value itself."""
+    """Returns 3 for 3, 3.0, "3" and "3.0", as spreadsheets write it, else the value."""
     if type(value) not in (int, float, str):
         return value
     try:
@@ -265,7 +265,7 @@ def _whole(value: Any) -> Any:
 
 
 def _exactly(number: float) -> int:
-    # Beyond, a float does not tell which integer was meant.
+    # A larger float does not show which integer was meant.
     if abs(number) > 2**53 or not number.is_integer():
         raise ValueError
     return int(number)

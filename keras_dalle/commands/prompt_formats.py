@@ -14,7 +14,7 @@ from keras_dalle.utils.files import MAX_TEXT_BYTES
 from keras_dalle.utils.foreign_values import shortened
 
 STANDARD_INPUT = Path("-")
-# The longest first: UTF-16's is the beginning of UTF-32's.
+# The longest mark first: UTF-32's begins with UTF-16's.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -25,16 +25,16 @@ _MARKS = (
 _SEPARATORS = (",", ";", "\t")
 _NEWLINE = re.compile(r"\r\n|\r|\n")
 
-# A record's first line, from 1, with its fields or with what is wrong with it; `None`
-# is a comment.
+# A record's first line, from 1, with its fields or its fault; `None` stands for a
+# comment.
 Lines = Iterator[tuple[int, dict[str, Any] | ValueError | None]]
 
 
 def lines_of(path: Path, columns: tuple[str, ...]) -> Lines:
-    """Reads a prompts file; its ending says the format.
+    """Reads a prompts file. Its ending says the format.
 
     Args:
-        path: the file, or `STANDARD_INPUT`, whose format is seen from its beginning.
+        path: the file, or `STANDARD_INPUT`, whose beginning shows the format.
         columns: the fields that are known, `prompt` among them.
 
     Raises:
@@ -54,7 +54,7 @@ def lines_of(path: Path, columns: tuple[str, ...]) -> Lines:
 
 
 def name_of(path: Path) -> str:
-    """A prompts file, as messages name it."""
+    """Returns the name of a prompts file for messages."""
     return "Standard input" if path == STANDARD_INPUT else str(path)
 
 
@@ -77,14 +77,14 @@ def _text(path: Path) -> str:
         ) from error
     if "\0" in text:
         raise ValueError(
-            f"{name} must be text. Received: a NUL character, as files of programs and "
+            f"{name} must be text. Received: a NUL character, as binary files and "
             "UTF-16 without its mark have. Save it as UTF-8."
         )
     return text
 
 
 def _format_of(text: str, columns: tuple[str, ...]) -> str:
-    """JSON begins with a bracket, a table with names of columns."""
+    """Tells the format: JSON begins with a bracket, a table with names of columns."""
     begin = text.lstrip()
     if begin.startswith(("[", "{")):
         return ".jsonl"
@@ -149,7 +149,7 @@ def _json_values(text: str, columns: tuple[str, ...]) -> Lines:
 
 
 def _items(array: str) -> Iterator[tuple[int, Any]]:
-    """The line and value of each item of an array that is right."""
+    """Yields the line and the value of each item of a valid array."""
     between = re.compile(r"[\s,\]]*")
     position = array.index("[") + 1
     line = 1 + array.count("\n", 0, position)
@@ -227,7 +227,7 @@ def _cells_by_name(names: list[str], cells: list[str]) -> dict[str, Any] | Value
 
 
 def _named(names: list[str], values: list[Any]) -> dict[str, Any] | ValueError:
-    """Fields by the names of columns, in which case and spaces do not count."""
+    """Returns fields by the names of columns; case and spaces of names do not count."""
     keys = [column_of(name) for name in names]
     twice = sorted({key for key in keys if keys.count(key) > 1})
     if twice:
@@ -236,7 +236,7 @@ def _named(names: list[str], values: list[Any]) -> dict[str, Any] | ValueError:
 
 
 def column_of(name: str) -> str:
-    """A column's name as it is known: " Negative prompt" is `negative_prompt`."""
+    """Returns a column's usual name: `negative_prompt` for " Negative prompt"."""
     return re.sub(r"[\s-]+", "_", name.strip().lower())
 
 
@@ -245,7 +245,7 @@ def _header_of(header: str, separator: str) -> list[str]:
 
 
 def _separator_of(header: str, columns: tuple[str, ...]) -> str:
-    """The separator that makes the most known names of a table's first row."""
+    """Finds the separator that gives a table's first row the most known names."""
 
     def known(separator: str) -> int:
         return len(set(_header_of(header, separator)) & set(columns))
@@ -260,6 +260,6 @@ READERS: dict[str, Callable[[str, tuple[str, ...]], Lines]] = {
     ".json": _json_values,
     ".jsonl": _json_lines,
     ".ndjson": _json_lines,
-    # Such as that of a shell's <(command).
+    # For example a shell's <(command).
     "": _text_lines,
 }

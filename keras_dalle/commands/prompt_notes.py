@@ -1,4 +1,4 @@
-"""What is printed of prompts before they are drawn."""
+"""Notes about prompts that a command prints before it draws them."""
 
 import warnings
 from collections.abc import Iterable, Iterator
@@ -15,11 +15,11 @@ _SHOWN = 8
 
 @contextmanager
 def prompts_told(model: Any, requests: "Iterable[Request]") -> Iterator[None]:
-    """Prints where prompts are cut and which weights they have, in place of warnings.
+    """Prints, in place of warnings, where prompts are cut and which weights they have.
 
     Args:
         model: a `DalleBartTextToImage`, or a `ServedModel`.
-        requests: what is drawn in the block.
+        requests: the requests that are drawn in the block.
     """
     from keras_dalle.commands.grids import prompt_bytes
     from keras_dalle.generation.prompt_notes import (

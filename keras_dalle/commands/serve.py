@@ -28,7 +28,7 @@ ALWAYS_SHOWN = (
     "model_name",
     "enable_grpc_healthcheck_service",
 )
-# How long a signal waits while models are loaded.
+# The longest time a signal waits while models are loaded.
 SIGNAL_POLL_S = 0.1
 
 
@@ -124,8 +124,8 @@ def _say_what_is_unused(options: ServerOptions, stock_only: dict[str, str]) -> N
 def _start(server: Any, signalled: threading.Event) -> None:
     """Loads the models and opens the ports. A signal meanwhile ends the process.
 
-    In a thread, since a signal that comes while TensorFlow loads in the main one is not
-    noticed before it is done, and by process 1 of a container not at all.
+    It runs in a thread. If TensorFlow loads in the main thread, Python notices a signal
+    only after the load, and process 1 of a container does not notice it at all.
     """
     done: futures.Future[None] = futures.Future()
 
@@ -140,7 +140,7 @@ def _start(server: Any, signalled: threading.Event) -> None:
     while not done.done():
         if signalled.wait(SIGNAL_POLL_S):
             console.print("Stopped before the models were loaded.")
-            # Nothing else ends a thread that is deep in TensorFlow.
+            # No other way ends a thread that runs TensorFlow's code.
             os._exit(0)
     done.result()
 
@@ -165,7 +165,7 @@ def _stock_command(options: ServerOptions, stock_only: list[str]) -> str:
 
 
 def _flag_text(name: str, value: Any) -> str:
-    """A flag's value in the spelling that the stock server reads."""
+    """Returns a flag's value in the spelling that the stock server reads."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Path):

@@ -166,10 +166,10 @@ class ServedModel:
         return scores
 
     def kept_and_left_out(self, prompts: Sequence[bytes]) -> list[tuple[str, str]]:
-        """What is read and what is not of each prompt that is cut, to whole words.
+        """Returns, for each cut prompt, the text that is read and the rest.
 
-        The signature `tokenize` gives as many tokens as are read, and not how many
-        there were: a prompt is cut where a part of its words gives the same tokens.
+        The signature `tokenize` gives only the tokens that are read, not how many there
+        were. So a prompt is cut if its first words alone give the same tokens.
         """
         if "tokenize" not in self._signatures:
             return []
@@ -183,7 +183,7 @@ class ServedModel:
         return [pair for pair in pairs if pair[1]]
 
     def _cut(self, prompt: str) -> tuple[str, str]:
-        """A prompt's shortest beginning that is read as the whole, and its rest."""
+        """Splits a prompt behind the shortest beginning that gives the same tokens."""
         ends = [word.end() for word in re.finditer(r"\S+", prompt)] or [len(prompt)]
 
         def tokens(end: int) -> np.ndarray:

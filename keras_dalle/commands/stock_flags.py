@@ -1,7 +1,7 @@
 """The stock server's flags on the command line of `keras-dalle serve`.
 
-Made from the fields of `ServerOptions`, each with its default and help, and read as the
-stock server reads them.
+They are made from the fields of `ServerOptions`, with default and help, and are read
+as the stock server reads them.
 """
 
 import dataclasses
@@ -69,9 +69,9 @@ def with_stock_flags(command: Callable) -> Callable:
 
 
 def _annotation(field: dataclasses.Field, hint: Any) -> Any:
-    """The type of a parameter, with its option."""
+    """Returns the type of a parameter, with its option."""
     if field.name in SWITCHES:
-        # As a bool it would be a flag of Click's, which takes no value.
+        # For a bool, Click makes a flag that takes no value.
         return Annotated[str, _option(field, parser=_switch, metavar=f"{TRUE}|{FALSE}")]
     if field.name in PATHS:
         return Annotated[str | None, _option(field, parser=_path, metavar="PATH")]
@@ -89,7 +89,7 @@ def _option(field: dataclasses.Field, **settings: Any) -> Any:
 
 
 def _switch(value: str | bool) -> bool:
-    """A switch's value, in the two spellings that the stock server reads."""
+    """Reads a switch's value, in the two spellings that the stock server reads."""
     if isinstance(value, bool):
         return value
     if value not in (TRUE, FALSE):
@@ -101,5 +101,5 @@ def _switch(value: str | bool) -> bool:
 
 
 def _path(value: str) -> str | None:
-    """A path's text. The stock server takes an empty one for none."""
+    """Returns a path's text, or none if it is empty, as the stock server does."""
     return value or None

@@ -72,9 +72,9 @@ class Views:
         return self.stream or self.animation is not None
 
     def check(self, output: "Output") -> None:
-        """Raises `ValueError` where the options do not go together.
+        """Raises `ValueError` unless the options go together.
 
-        And `OSError` where the animation cannot be written.
+        Raises `OSError` if the animation cannot be written.
         """
         if not self and self.every is not None:
             raise ValueError(

@@ -119,7 +119,7 @@ def _choices(
     vqgan_directory: str | os.PathLike | None,
     choice: Mapping[str, Any] | None,
 ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """What of `choice` is meant for the folder, and what for the VQGAN's."""
+    """Splits `choice` into the part for the folder and the part for the VQGAN's."""
     if not choice or has_choice:
         return choice or {}, {}
     if vqgan_directory is None:
@@ -131,7 +131,7 @@ def _choices(
 
 
 def _config(directory: Path, backbone: DalleBartBackbone) -> Mapping[str, Any] | None:
-    """The configuration in the original's fields, if there is one."""
+    """Returns the configuration in the original's fields, if there is one."""
     path = directory / (ORIGINAL_CONFIG_FILE if is_preset(directory) else CONFIG_FILE)
     config = read_json(path) if path.exists() else None
     if not isinstance(config, dict) or config.get("model_type") != "dallebart":

@@ -78,9 +78,9 @@ _FIXED = {
     "use_alibi": False,
 }
 
-# Bookkeeping, defaults of the original's generation, what saves memory only, and what
-# the original takes without a word: fields of BART's and of transformers' base class,
-# which its network never reads.
+# Fields that do not change the network: bookkeeping, defaults of the original's
+# generation, settings that only save memory, and fields of BART's and of transformers'
+# base classes, which the original accepts and never reads.
 _WITHOUT_EFFECT = {
     "_commit_hash",
     "_name_or_path",

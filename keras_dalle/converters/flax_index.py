@@ -26,7 +26,8 @@ CHUNKED_KEY = "__msgpack_chunked_array__"
 _MAX_DEPTH = 32
 _MAX_TENSORS = 100_000
 _MAX_RANK = 32
-# Of all names together: 32 keys of 4 KB each lead to every tensor of a file of 1 MB.
+# The length of all names together: in a file of 1 MB, each tensor can lie below 32 keys
+# of 4 KB each.
 _MAX_NAME_CHARACTERS = 2**25
 
 

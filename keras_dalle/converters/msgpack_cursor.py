@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 MAX_TEXT_BYTES = 4096
-# Ten for each tensor of a large checkpoint. Reading so many takes seconds, and the
-# smallest take a byte each.
+# Ten per tensor of a large checkpoint. Reading so many takes seconds. The smallest have
+# one byte each.
 MAX_TOKENS = 1_000_000
 
 
@@ -69,8 +69,8 @@ class Cursor:
         file: opened for reading bytes.
 
     Raises, from every method:
-        ValueError: the file ends too early, is no msgpack, or is made of more parts
-            than a checkpoint.
+        ValueError: the file ends too early, is no msgpack, or has more parts than a
+            checkpoint.
     """
 
     def __init__(self, file: BinaryIO) -> None:

@@ -34,7 +34,7 @@ MIN_DALLE_VQGAN = Evidence({}, _TORCH_BLOCKS)
 
 
 def torch_vqgan(codebook: str) -> Evidence:
-    """Where taming-transformers' tensors show the sizes.
+    """Returns where taming-transformers' tensors show the sizes.
 
     Args:
         codebook: the name of the codebook.
@@ -53,7 +53,7 @@ def check_dalle_bart(
 
     Args:
         arguments: of the backbone.
-        tensors: of the original, layer by layer; none where they are not read.
+        tensors: the original's tensors by layer; none if they are not read.
         source: where both come from, for the error's text.
         derived: whether the sizes were taken from the tensors.
 
@@ -100,7 +100,7 @@ def check_vqgan(
 
     Args:
         arguments: of the backbone.
-        tensors: of the original; none where they are not read.
+        tensors: the original's tensors; none if they are not read.
         evidence: where they show the sizes.
         source: where both come from, for the error's text.
 

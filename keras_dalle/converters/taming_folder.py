@@ -14,7 +14,7 @@ WEIGHTS_PATTERNS = ("*.ckpt", "checkpoints/*.ckpt")
 # Each start of a training writes DATE-project.yaml, with the model, and
 # DATE-lightning.yaml, with the trainer's settings alone.
 _PROJECT, _TRAINER = "-project.yaml", "-lightning.yaml"
-# The newest of a training's checkpoints beside those of single epochs.
+# A training's newest checkpoint; others beside it are of single epochs.
 _NEWEST = "checkpoints/last.ckpt"
 
 
@@ -24,16 +24,16 @@ def find_taming_files(
     weights: str | os.PathLike | None = None,
     notes: list[str] | None = None,
 ) -> tuple[Path, Path]:
-    """The .yaml and the .ckpt of a folder.
+    """Finds the .yaml and the .ckpt of a folder.
 
     Args:
         directory: the folder.
         config: the .yaml's path, where the folder has several.
-        weights: the same of the .ckpt.
+        weights: the .ckpt's path, where the folder has several.
         notes: gets a sentence where one of a training's several files is taken.
 
     Raises:
-        FileNotFoundError: there is not exactly one of each; says what was found.
+        FileNotFoundError: there is not exactly one of each; the error lists them.
         ValueError: one is a pipe, a socket, a device or a folder.
     """
     directory = Path(directory)
@@ -76,7 +76,7 @@ def _the_one(
 
 
 def _newest_project(names: Sequence[str]) -> str | None:
-    """The last of a training that was resumed: names begin with the date."""
+    """Returns the newest file of a resumed training: names begin with the date."""
     are_projects = names and all(name.endswith(_PROJECT) for name in names)
     return names[-1] if are_projects else None
 

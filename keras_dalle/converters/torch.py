@@ -99,7 +99,7 @@ def _complaint(path: Path, error: Exception) -> str:
     if code:
         return (
             f"{path} holds code, which is never run here: {one_line(code[1])}. If the "
-            "file is whole, ask where it comes from for one of tensors alone."
+            "file is whole, ask its author for a file of tensors alone."
         )
     reason = re.search(r"WeightsUnpickler error:\s*(.+)", text)
     first_line = text.partition("\n")[0]
@@ -150,7 +150,7 @@ def _stored(path: Path, name: Any, tensor: Any) -> StoredTensor:
 
 
 def _fault(tensor: Any) -> str | None:
-    """Why a tensor is none that can be read as an array."""
+    """Says why a tensor cannot be read as an array."""
     torch = import_torch()
     if tensor.layout != torch.strided or tensor.is_nested:
         return f"dense tensors. Received: {tensor.layout}"

@@ -1,4 +1,4 @@
-"""What a file of `torch.save` may look like before PyTorch unpickles it."""
+"""Checks of a file of `torch.save` before PyTorch unpickles it."""
 
 import pickletools
 import zipfile
@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 from keras_dalle.utils.foreign_values import described
 
 _ZIP_START = b"PK\x03\x04"
-# With a training's state beside the weights it has 1 MB.
+# The pickle of weights with a training's state has 1 MB.
 _MAX_PICKLE_BYTES = 2**24
 _MAX_ENTRIES = 200_000
 # A tensor's tuples hold some 20 values.
@@ -47,7 +47,7 @@ def check_archive(path: Path) -> bool:
 
 
 def _descriptions(path: Path) -> list[bytes]:
-    """The pickles of an archive, whose entries are stored as they are."""
+    """Yields the pickles of an archive, whose entries are not compressed."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
@@ -57,7 +57,7 @@ def _descriptions(path: Path) -> list[bytes]:
             fits = sum(sizes) <= _MAX_PICKLE_BYTES and len(entries) <= _MAX_ENTRIES
             if fits and not is_compressed:
                 return [archive.read(entry) for entry in pickles]
-    # Besides: a place before the file's start, and a name in no known text.
+    # Others: a place before the file's start, and a name in an unknown encoding.
     except (zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError) as error:
         raise ValueError(
             f"{path} is damaged or not a checkpoint of PyTorch ({described(error)}). "
@@ -80,8 +80,8 @@ def _check_old_format(path: Path, file: BinaryIO) -> None:
 def _check_tuples(path: Path, content: bytes) -> int:
     """Follows one pickle without building anything and returns its length.
 
-    PyTorch makes dictionaries of it, whose keys Python hashes value by value: 40 levels
-    of a pair of the level before stand for 2**40 of them.
+    PyTorch builds dictionaries from it, and Python hashes their keys value by value. A
+    pair of pairs, 40 levels deep, stands for 2**40 values.
     """
     stack: list[Any] = []
     memory: dict[Any, int] = {}
@@ -108,7 +108,7 @@ def _check_tuples(path: Path, content: bytes) -> int:
 
 
 def _step(opcode: Any, argument: Any, stack: list[Any], memory: dict[Any, int]) -> None:
-    """One opcode on a stack that has, for each value, how many are in it."""
+    """Applies one opcode to a stack that holds the number of values in each value."""
     name = opcode.name
     if name == "MARK":
         stack.append(_MARK)

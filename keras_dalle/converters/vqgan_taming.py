@@ -132,14 +132,14 @@ def open_taming_vqgan(
     config: str | os.PathLike | None = None,
     weights: str | os.PathLike | None = None,
 ) -> dict[str, StoredTensor]:
-    """All tensors of a folder's .ckpt; arguments as of `find_taming_files`."""
+    """Opens all tensors of a folder's .ckpt; see `find_taming_files` for arguments."""
     return open_torch_checkpoint(find_taming_files(directory, config, weights)[1])
 
 
 def _of_vqgan(
     tensors: Mapping[str, StoredTensor], notes: list[str] | None
 ) -> Mapping[str, StoredTensor]:
-    """The tensors of the VQGAN, which may be within those of a transformer."""
+    """Returns the VQGAN's tensors, which may be among those of a transformer."""
     inside = {
         name.removeprefix(_FIRST_STAGE): tensor
         for name, tensor in tensors.items()

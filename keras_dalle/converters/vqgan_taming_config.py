@@ -108,7 +108,7 @@ def taming_model(config: Mapping[str, Any]) -> TamingModel:
 
 
 def vqgan_of_taming(config: Any) -> Any:
-    """The yaml of a VQGAN, which that of a Net2NetTransformer holds.
+    """Returns the configuration of a VQGAN, also out of a Net2NetTransformer's.
 
     Args:
         config: the parsed file.

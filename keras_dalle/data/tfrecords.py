@@ -154,7 +154,7 @@ def _checked_shards(directory: Path, split: str) -> tuple[list[Path], list[int]]
 
 
 def _read_contents(directory: Path) -> tuple[dict[str, int], list[int]]:
-    """Rows by split, and the shape of pictures."""
+    """Reads the number of rows by split, and the shape of pictures."""
     path = directory / _CONTENTS
     try:
         contents = read_json(path)

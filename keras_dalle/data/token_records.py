@@ -20,7 +20,7 @@ SHARDS = "train-*.tfrecord"
 def write_token_records(
     path: str | os.PathLike, captions: Iterable[str], image_tokens: np.ndarray
 ) -> None:
-    """Writes one shard, row by row; it appears whole or not at all."""
+    """Writes one shard, row by row. The file appears whole or not at all."""
     with atomic_path(path) as partial, tf.io.TFRecordWriter(str(partial)) as writer:
         for caption, tokens_T in zip(captions, image_tokens, strict=True):
             text = tf.train.BytesList(value=[caption.encode()])
@@ -95,7 +95,7 @@ def token_batches(
 
 
 def _check_first_row(shard: str, features: dict[str, tf.io.FixedLenFeature]) -> None:
-    """Raises ValueError for what would end a run, or make it endless, hours later."""
+    """Raises ValueError for a shard that would stop or hang a run hours later."""
     fault = "an empty file"
     try:
         for record in tf.data.TFRecordDataset(shard).take(1):

@@ -33,8 +33,8 @@ class Drawing:
 
     Attributes:
         backbone: a `DalleBartBackbone`.
-        preprocessor: a `DalleBartTextToImagePreprocessor`, or `None`: then `generate`
-            takes token ids, and what else reads prompts raises.
+        preprocessor: a `DalleBartTextToImagePreprocessor`, or `None`. With `None`,
+            `generate` takes token ids, and other methods that read prompts raise.
         vqgan: a `VQGANBackbone`, or `None`: then each method raises.
         generation_defaults: the value of each parameter that is left open, by name.
     """
@@ -89,7 +89,7 @@ class Drawing:
                 float from 0 to 1, grey or with alpha too, or a Pillow image. Its middle
                 square is resized to the model's size; what stays is as the VQGAN shows
                 it. Or image tokens, int [T], -1 where to draw, and no mask.
-            mask: [H, W] as the image, or one a prompt: true or above 0 where to draw.
+            mask: [H, W] as the image, or one per prompt: true or above 0 where to draw.
                 A token is drawn if any of its pixels is masked. Drawing goes from the
                 top left to the bottom right and sees only what is before it.
             keep_fraction: float from 0 to 1, or one a prompt: the share of the image's
@@ -110,8 +110,8 @@ class Drawing:
             ValueError: a parameter is out of its range, or the model has no VQGAN.
 
         Warns:
-            PromptWarning: a prompt is longer than the model reads, or ends in what may
-                be a time and was read as a weight.
+            PromptWarning: a prompt is longer than the model reads, or its end was read
+                as a weight and may be a time.
         """
         self.require_vqgan("Generation")
         num_images = count("num_images", num_images)
@@ -229,7 +229,7 @@ class Drawing:
         }
 
     def make_generate_function(self):
-        """What draws rows, as one graph for every batch size.
+        """Returns the function that draws rows, one graph for every batch size.
 
         Its arguments are prompts, parameters and known tokens: texts, or token ids
         and masks where there is no preprocessor.
@@ -397,7 +397,7 @@ def _generate_function(task):
 
 
 def _draw(task, prompts, known, parameters):
-    """Pictures and image tokens, from a `Prompts`."""
+    """Draws pictures and image tokens for a `Prompts`."""
     vqgan = task.require_vqgan("Generation")
     tokens_BT = generate_image_tokens(
         task.backbone,

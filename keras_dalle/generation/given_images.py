@@ -35,7 +35,7 @@ def square(image: Any, size: int) -> np.ndarray:
 
 
 def squares(pictures: Sequence[np.ndarray], size: int) -> np.ndarray:
-    """The middle squares of pictures, resized: uint8 [B, size, size, 3].
+    """Cuts pictures to middle squares and resizes them: uint8 [B, size, size, 3].
 
     Args:
         pictures: uint8 [H, W, 3] each.
@@ -69,7 +69,7 @@ def open_tokens(mask_HW: np.ndarray, grid: int) -> np.ndarray:
 
 
 def _mask(mask: Any) -> np.ndarray:
-    """A mask as an array [H, W]."""
+    """Returns a mask as an array [H, W]."""
     mask = _array(mask)
     shape = list(mask.shape)
     if mask.ndim == 3 and shape[2] == 1:
@@ -102,8 +102,8 @@ def given_tokens(
         task: a `DalleBartTextToImage`.
         image: `None`, or what `rgb_pictures` takes: one for all pictures, or one each;
             or image tokens, int [T] with -1 where to draw anew, or a list of such.
-        mask: `None`, or [H, W] as the image, or a list of such: where to draw anew.
-            Image tokens have none.
+        mask: `None`, or [H, W] as the image, or a list of such masks: where to draw
+            anew. Image tokens have no mask.
         count: B.
         is_varied: whether all of an image is drawn anew where it has no mask.
 
@@ -141,7 +141,7 @@ def given_tokens(
 
 
 def _check_forms(image, mask, says_what):
-    """Raises `ValueError` unless image and mask go together, by what they are."""
+    """Raises `ValueError` unless the types of image and mask go together."""
     for name, value in (("image", image), ("mask", mask)):
         if value is not None and (_rank(value) == 0 or _is_list_of_names(value)):
             raise ValueError(
@@ -172,7 +172,7 @@ def _is_list_of_names(values):
 
 
 def _masks(mask, count):
-    """One mask [H, W] a picture."""
+    """Returns one mask [H, W] for each picture."""
     is_list = isinstance(mask, list | tuple) and _rank(mask) != 2
     if not is_list:
         mask = _array(mask)
@@ -185,7 +185,7 @@ def _masks(mask, count):
 
 
 def _array(values):
-    """As `np.asarray`; rows of several lengths are one object."""
+    """Calls `np.asarray`, but returns one object for rows of several lengths."""
     try:
         return np.asarray(values)
     except ValueError:

@@ -92,11 +92,11 @@ def defaults_of(overrides: Mapping[str, float | int] | None) -> dict[str, float 
 
 
 def faults_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Tells of rows what is wrong with each, empty for good ones, without drawing.
+    """Returns each row's fault, empty for good rows, without drawing.
 
     Args:
-        rows: values of some parameters by name, and maybe of `prompt`, as bytes. What a
-            row leaves open is right.
+        rows: values of some parameters by name, and maybe of `prompt`, as bytes.
+            Missing values are no fault.
     """
     rows = list(rows)
     inputs = {

@@ -1,4 +1,4 @@
-"""What a user asks `generate` to draw: texts in Python, as tensors or as a dataset."""
+"""Prompts that a user gives `generate`: texts in Python, tensors or a dataset."""
 
 # B prompts
 
@@ -19,7 +19,7 @@ def text_rows(inputs: Any) -> RowsRead:
     """Reads a text, a list, an array or a tensor of texts, a dictionary or a dataset.
 
     Args:
-        inputs: as of `keras_dalle.generation.drawing.Drawing.generate`.
+        inputs: see `keras_dalle.generation.drawing.Drawing.generate`.
 
     Returns:
         `prompt` and `negative_prompt`, objects [B], and whether there was one prompt
@@ -45,11 +45,11 @@ def _text_rows(inputs: Any) -> RowsRead:
 
 
 def prompts_and_negatives(inputs: Any, forms: str) -> dict[str, Any]:
-    """`prompts` and perhaps `negative_prompts` of inputs that are both, or prompts.
+    """Splits inputs into prompts and, if given, negative prompts.
 
     Args:
         inputs: a dictionary of both, or prompts alone.
-        forms: what prompts alone may be, for the error.
+        forms: the forms that prompts alone may have, for the error.
 
     Raises:
         ValueError: a dictionary has other names.
@@ -65,10 +65,10 @@ def prompts_and_negatives(inputs: Any, forms: str) -> dict[str, Any]:
 
 
 def one_a_prompt(name: str, values: np.ndarray, count: int) -> np.ndarray:
-    """[B] of one value [] for all prompts, or of one a prompt.
+    """Returns values [B], from one value [] for all prompts or from one per prompt.
 
     Args:
-        name: of the values, for the error.
+        name: the name of the values, for the error.
         values: [] or [B].
         count: B.
 
@@ -77,33 +77,33 @@ def one_a_prompt(name: str, values: np.ndarray, count: int) -> np.ndarray:
     """
     if values.ndim and len(values) != count:
         raise ValueError(
-            f"`{name}` must be one value, or one a prompt (={count}). Received: "
+            f"`{name}` must be one value, or one per prompt (={count}). Received: "
             f"{len(values)} values."
         )
     return np.broadcast_to(values, [count])
 
 
 def rows_of_elements(inputs: Any, read: Callable[[Any], RowsRead]) -> RowsRead:
-    """What `read` reads of inputs, or of all elements of a dataset together.
+    """Applies `read` to inputs, or to all elements of a dataset together.
 
     Args:
-        inputs: what `read` takes, or a dataset of it: single rows or batches.
+        inputs: inputs for `read`, or a dataset of them: single rows or batches.
         read: from inputs to their rows.
 
     Raises:
-        ValueError: a dataset has no end or has tuples, or what `read` raises.
+        ValueError: a dataset has no end or has tuples, or `read` raises.
     """
     if not isinstance(inputs, tf.data.Dataset):
         return read(inputs)
     if inputs.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError(
             "`inputs` must be a dataset that ends. Received: an endless one. Take a "
-            "part of it, as by `dataset.take(10)`."
+            "part of it, such as `dataset.take(10)`."
         )
     if isinstance(inputs.element_spec, tuple):
         raise ValueError(
             "`inputs` must be a dataset of prompts, or of dictionaries with `prompts`. "
-            f"Received: tuples of {len(inputs.element_spec)}. Choose one part, as by "
+            f"Received: tuples of {len(inputs.element_spec)}. Choose one part, such as "
             "`dataset.map(lambda x, y: x)`."
         )
     batches = [read(element)[0] for element in inputs]

@@ -1,6 +1,6 @@
-"""What a user should know of a prompt before it is drawn: its weights, where it is cut.
+"""Notes about a prompt before it is drawn: its weights, and where it is cut.
 
-Python warns of it, the command line prints it.
+Python warns with them, the command line prints them.
 """
 
 # B prompts, C the most parts of one of them
@@ -25,11 +25,11 @@ class PromptWarning(UserWarning):
 
 
 def notes_of_weights(prompts: Iterable[Any], *, all_of_them: bool) -> list[str]:
-    """What was read of each prompt with parts, once each.
+    """Describes the parts and weights of each prompt with parts, once each.
 
     Args:
         prompts: `str` or `bytes`. Those with a fault are left out.
-        all_of_them: whether weights are told that nobody can have meant otherwise.
+        all_of_them: whether to describe also weights that are clearly meant as weights.
     """
     prompts = [
         p for p in {_text(p): p for p in prompts}.values() if " AND " in _text(p)
@@ -58,12 +58,12 @@ def _note_of_weights(prompt, parts, likes):
 
 
 def notes_of_cuts(reader: Any, prompts: Iterable[Any]) -> list[str]:
-    """Where prompts are cut that are longer than the model reads, once each.
+    """Describes where prompts longer than the model reads are cut, once each.
 
     Args:
-        reader: its `kept_and_left_out` takes texts and gives pairs of texts, those
-            that are cut alone, as `DalleBartTextToImagePreprocessor.kept_and_left_out`.
-        prompts: `str` or `bytes`, those that guidance leads away from among them.
+        reader: has a method `kept_and_left_out`, which returns a pair of texts for each
+            text that is cut; see `DalleBartTextToImagePreprocessor`.
+        prompts: `str` or `bytes`, negative prompts included.
     """
     prompts = list(dict.fromkeys(prompts))
     if not prompts:
@@ -93,16 +93,16 @@ def warn_of_prompts(
     """Warns of prompts that are cut, and of weights that may be meant as text.
 
     Args:
-        reader: as of `notes_of_cuts`.
+        reader: see `notes_of_cuts`.
         prompts: `str` or `bytes`.
         negative_prompts: the same.
-        stacklevel: as of `warnings.warn`.
+        stacklevel: see `warnings.warn`.
     """
     prompts = list(prompts)
     weights = notes_of_weights(prompts, all_of_them=False)
     for notes in (weights, notes_of_cuts(reader, [*prompts, *negative_prompts])):
         if notes:
-            others = f" So it is with {len(notes) - 1} more." if len(notes) > 1 else ""
+            others = f" Also {len(notes) - 1} more." if len(notes) > 1 else ""
             warnings.warn(notes[0] + others, PromptWarning, stacklevel=stacklevel + 1)
 
 

@@ -22,11 +22,11 @@ def rows_of(
     num_images: int,
     parameters: Mapping[str, Any],
 ) -> dict[str, tf.Tensor]:
-    """One row a picture: tensors [B * num_images, ...] by name, their rules checked.
+    """Returns tensors [B * num_images, ...] by name, a row per picture, after a check.
 
     Args:
         prompt_rows: prompts, [B, ...] each, by name.
-        num_images: pictures a prompt; picture i has the seed `seed + i`.
+        num_images: pictures per prompt; picture i has the seed `seed + i`.
         parameters: every parameter by its name, one value or B.
 
     Raises:
@@ -55,11 +55,11 @@ def rows_of(
 
 
 def checked_values(parameter: Parameter, values: Any) -> np.ndarray:
-    """A parameter's values as an array [] or [B].
+    """Returns a parameter's values as an array [] or [B].
 
     Args:
         parameter: which one.
-        values: one, or one a prompt.
+        values: one, or one per prompt.
 
     Raises:
         ValueError: they are not of the parameter's kind.

@@ -10,7 +10,7 @@ from keras_dalle.utils.plain_values import texts
 
 
 def text_tensor(name: str, values: Any) -> tf.Tensor:
-    """A string tensor [] or [B] of one text or of a batch.
+    """Returns a string tensor: [] for one text, [B] for a batch.
 
     Args:
         name: of the texts, for errors.
@@ -31,7 +31,7 @@ def text_tensor(name: str, values: Any) -> tf.Tensor:
 
 
 def token_tensor(name: str, values: Any) -> tf.Tensor:
-    """An int32 tensor [T] or [B, T] of one picture's tokens or of a batch's.
+    """Returns an int32 tensor: [T] for one picture's tokens, [B, T] for a batch's.
 
     Args:
         name: of the tokens, for errors.
@@ -55,7 +55,7 @@ def token_tensor(name: str, values: Any) -> tf.Tensor:
 
 
 def id_tensor(name: str, values: Any) -> tf.Tensor | tf.RaggedTensor:
-    """Token ids [..., N] as a tensor, ragged where rows have several lengths.
+    """Returns token ids [..., N] as a tensor, ragged if rows have several lengths.
 
     Args:
         name: of the ids, for errors.

@@ -49,7 +49,7 @@ def _token_rows(task: Any, inputs: Any) -> RowsRead:
     )
     if len(negative_BS) not in (1, len(prompt_BS)):
         raise ValueError(
-            "`negative_prompts` must be one for all, or one a prompt "
+            "`negative_prompts` must be one for all, or one per prompt "
             f"(={len(prompt_BS)}). Received: {len(negative_BS)}."
         )
     return {
@@ -61,13 +61,13 @@ def _token_rows(task: Any, inputs: Any) -> RowsRead:
 
 
 def _blank_caption(task: Any) -> np.ndarray:
-    """What guidance leads away from if nothing is said: `<s> </s>`."""
+    """Returns the ids of `<s> </s>`, the default negative prompt of guidance."""
     blank = task.blank_captions
     return np.array([blank.start_token_id, blank.end_token_id])
 
 
 def _ids_and_mask(task, name, prompts):
-    """int32 [B, S] both, padded to what the backbone reads, and if there was no B."""
+    """Returns both as int32 [B, S], padded for the backbone, and if there was no B."""
     length, pad = task.backbone.max_text_length, task.blank_captions.pad_token_id
     mask = None
     if isinstance(prompts, dict):
@@ -118,7 +118,7 @@ def _checked_mask(values, shape):
 
 
 def _array(values):
-    """As `np.asarray`; rows of several lengths are one object."""
+    """Calls `np.asarray`, but returns one object for rows of several lengths."""
     try:
         return np.asarray(values)
     except ValueError:

@@ -1,10 +1,10 @@
-"""Where a task keeps the functions that it has traced."""
+"""The functions that a task has traced, kept with the task."""
 
 from typing import Any
 
 
 def traced_functions(task: Any) -> dict[Any, Any]:
-    """A task's traced functions; none once a part that they hold was exchanged.
+    """Returns a task's traced functions, or none after a part of it was exchanged.
 
     A graph holds the VQGAN, and the vocabulary and the text length of the preprocessor
     that it was traced with.
@@ -22,9 +22,9 @@ def traced_functions(task: Any) -> dict[Any, Any]:
             f"`max_text_length` of the preprocessor (={length}) must be at most that "
             f"of the backbone (={most}). Make it smaller."
         )
-    # The parts themselves, since the identity of one that is gone may come again.
+    # The parts themselves, since Python may give a deleted part's id to a new one.
     parts = (preprocessor, task.vqgan)
-    # Past Keras's `__setattr__`, which would track the dictionary as a model's part.
+    # Not by Keras's `__setattr__`, which would track the dictionary as a model's part.
     kept = task.__dict__.get("_traced_functions")
     if kept is None or kept[0] != length or not _same(kept[1], parts):
         kept = task.__dict__["_traced_functions"] = (length, parts, {})

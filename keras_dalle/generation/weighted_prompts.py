@@ -1,8 +1,8 @@
 """Prompts of several parts with weights, such as "a cat:1.2 AND a dog:0.6".
 
-Only a prompt with " AND " in it has parts. A backslash makes text of what would be
-read: `\\AND` is the word, `\\:` is a colon. In the graph, so that Python and the
-SavedModel read a prompt alike.
+Only a prompt with " AND " in it has parts. A backslash turns `AND` and
+`:` into text: `\\AND` is the word, `\\:` is a colon. Prompts are read in the graph, so
+that Python and the SavedModel read them alike.
 """
 
 # B prompts, C the most parts of one of them
@@ -15,7 +15,7 @@ from keras_dalle.text.byte_pair_encoding import to_valid_utf8
 
 SEPARATOR = " AND "
 MAX_PARTS = 8
-# A colon behind a backslash is text; what is before it is group 1.
+# A colon behind a backslash is text; group 1 is the part before it.
 _COLON = r"(^|[^\\])\s*:\s*"
 # A weight at the end of a part. Few digits, so that every one of them is finite.
 _WEIGHT = _COLON + r"[-+]?([0-9]{1,3}(\.[0-9]{0,9})?|\.[0-9]{1,9})\s*$"
@@ -40,8 +40,8 @@ class WeightedParts(NamedTuple):
 def weighted_parts(prompt_B: tf.Tensor) -> WeightedParts:
     """Splits prompts at " AND " and reads the weight at the end of each part.
 
-    A prompt without " AND " is one part, of weight 1, whatever it ends with. What
-    `prompt_faults` tells of is read as text of weight 1.
+    A prompt without " AND " is one part of weight 1, whatever it ends with. A faulty
+    weight, see `prompt_faults`, is read as text of weight 1.
     """
     parts = _split(prompt_B)[:, :MAX_PARTS]
     counts_B = tf.cast(parts.row_lengths(), tf.int32)
@@ -59,7 +59,7 @@ def weighted_parts(prompt_B: tf.Tensor) -> WeightedParts:
 
 
 def _split(prompt_B):
-    """The parts of prompts, ragged [B, None]."""
+    """Splits prompts into their parts, ragged [B, None]."""
     # `[^...]` of RE2 matches no byte that is not UTF-8.
     return tf.strings.split(to_valid_utf8(prompt_B), SEPARATOR)
 
@@ -98,7 +98,7 @@ def prompt_faults(prompt_B: tf.Tensor) -> tf.Tensor:
 
 
 def _first_text(texts_BC):
-    """The first that is not empty of each row."""
+    """Returns the first text of each row that is not empty."""
     first_B = tf.argmax(tf.cast(texts_BC != "", tf.int32), axis=1)
     return tf.gather(texts_BC, first_B, batch_dims=1)
 

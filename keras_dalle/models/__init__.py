@@ -36,8 +36,7 @@ __all__ = [
     "VQGANBackbone",
 ]
 
-# What a `.keras` file may hold beside the models above. Keras knows a class once it is
-# imported.
+# Other classes that a `.keras` file may hold. Keras knows a class after its import.
 _REGISTERED = (
     DistributedShampoo,
     GumbelTemperature,

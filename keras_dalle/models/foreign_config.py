@@ -1,7 +1,7 @@
-"""Configurations from files: which values a model may be built with.
+"""Rules for the values in configurations from files.
 
-A model's constructor takes what it is given; a file may be a stranger's, and a number
-with many digits costs minutes or all memory before anything else can fail.
+A model's constructor accepts any value. A file may come from a stranger, and a large
+number in it costs minutes or all memory before anything else can fail.
 """
 
 import math
@@ -11,8 +11,8 @@ from typing import Any
 from keras_dalle.layers.variant import TransformerVariant
 from keras_dalle.utils.foreign_values import described, shortened
 
-# Above the largest that is known of each: DALL·E Mega has 24 layers a side, 2048
-# wide, with 4096 inside; a VQGAN has up to 5 levels and 16,384 codes.
+# Limits above the largest known models. DALL·E Mega has 24 layers in the encoder and
+# 24 in the decoder, width 2048, 4096 inside. VQGANs have up to 5 levels, 16,384 codes.
 _VOCABULARY, _WIDTH, _LENGTH, _LAYERS = 2**24, 2**16, 2**16, 256
 
 

@@ -1,6 +1,6 @@
-"""What KerasHub has no public name for: its table of presets, and their files.
+"""KerasHub's table of presets and their files, for which it has no public name.
 
-`tests/test_private_api.py` fails with the name of what has vanished.
+`tests/test_private_api.py` fails with the name of anything that has vanished.
 """
 
 from keras_hub.src.utils.preset_utils import (

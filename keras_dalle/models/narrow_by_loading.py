@@ -4,19 +4,19 @@ from keras_dalle.utils.foreign_values import shortened
 
 
 class NarrowByLoading:
-    """Refuses `quantize`, which would change a part of the layers, and for the worse.
+    """Refuses `quantize`, which would change only some layers and make them slower.
 
-    Keras's product of int8 is slower than float32's on a CPU. To be mixed into a
+    Keras's product of int8 is slower than float32's on a CPU. Mix it into a
     `keras.Model`, in front of it.
 
     Attributes:
-        instead_of_quantize: what an error tells to do.
+        instead_of_quantize: the remedy that the error names.
     """
 
     instead_of_quantize: str
 
     def quantize(self, mode=None, config=None, filters=None, **kwargs):
-        """Raises: see `instead_of_quantize`.
+        """Refuses; see `instead_of_quantize`.
 
         Raises:
             ValueError: always.

@@ -1,7 +1,7 @@
 """The JSON files of a preset: objects of keras_dalle's classes, and nothing else.
 
-Keras would look for any class that such a file names, and reports what does not fit
-by a traceback with the whole file in it.
+Keras would look for any class that such a file names. If something does not fit, it
+raises with the whole file in the traceback.
 """
 
 import inspect
@@ -24,7 +24,7 @@ BACKBONE, VQGAN = "DalleBartBackbone", "VQGANBackbone"
 TASK, PREPROCESSOR = "DalleBartTextToImage", "DalleBartTextToImagePreprocessor"
 TOKENIZER = "DalleBartTokenizer"
 
-# What a file says of every Keras object, beside the arguments of its class.
+# The fields of every Keras object in a file, beside the arguments of its class.
 _COMMON = {
     "name": Rule("a text", lambda x: isinstance(x, str)),
     "trainable": Rule("true or false", lambda x: isinstance(x, bool)),
@@ -57,11 +57,11 @@ _SERIALIZED = {"module", "class_name", "config", "registered_name"}
 
 @dataclass(frozen=True)
 class Serialized:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
         kind: the name of our class.
-        arguments: of its constructor, or None where that is a subclass's.
+        arguments: its constructor's arguments, or None for a subclass.
     """
 
     kind: str
@@ -71,19 +71,19 @@ class Serialized:
 def check_serialized(
     content: Any, expected: tuple[str, ...], source: str
 ) -> Serialized:
-    """Raises unless a file's content is what Keras wrote of an object of ours.
+    """Raises unless a file's content describes an object of ours, as Keras writes it.
 
     Args:
         content: the parsed file, or a part of one.
-        expected: names of our classes that it may be of, or of subclasses.
+        expected: the names of our classes that are allowed, also as base classes.
         source: the file, and the place in it, for the error's text.
 
     Returns:
-        Which of `expected` it is of, and its arguments with the class's defaults; no
-        arguments for a subclass, which may have others.
+        The name among `expected`, and the arguments with the class's defaults. A
+        subclass may have others, so it gives no arguments.
 
     Raises:
-        ValueError: it is not; names what does not fit.
+        ValueError: it is not; the error names the fault.
     """
     rule = f"{source} must hold a Keras object of the class {' or '.join(expected)}"
     if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
@@ -124,7 +124,7 @@ _REMEDY = (
 
 
 def _check_names(cls: Any, config: Mapping[str, Any], source: str) -> None:
-    """Arguments that a class does not have, or has and does not get."""
+    """Refuses arguments that a class does not have, and requires those it needs."""
     named = _parameters(cls)
     known = {*named, *_COMMON, "dtype"}
     if cls.__module__.startswith("keras_dalle."):
@@ -164,7 +164,7 @@ def _defaults(cls: Any) -> dict[str, Any]:
 
 
 def _check_dtype(dtype: Any, source: str) -> None:
-    """A policy of Keras's or of keras_dalle's."""
+    """Raises unless it is a dtype policy of Keras or of keras_dalle."""
     if dtype is None:
         return
     fault = shortened(dtype)
@@ -178,7 +178,7 @@ def _check_dtype(dtype: Any, source: str) -> None:
                 return
             except (
                 Exception
-            ) as error:  # whatever its constructor says to foreign values
+            ) as error:  # any error of its constructor for foreign values
                 fault = described(error)
     raise ValueError(
         f"`dtype` must be a dtype policy of Keras in {source}. Received: {fault}. "
@@ -186,7 +186,7 @@ def _check_dtype(dtype: Any, source: str) -> None:
     )
 
 
-# === What each class has of its own ===
+# === Rules of single classes ===
 
 
 def _check_task(config: Mapping[str, Any], source: str) -> None:

@@ -1,6 +1,6 @@
-"""A preset's folder is looked at before KerasHub builds what it describes.
+"""Checks of a preset's folder before KerasHub builds the model in it.
 
-The one line that a class's `from_preset` calls is `load_preset`.
+A class's `from_preset` calls `load_preset`.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ _CHECK_WEIGHTS = {
 def load_preset(
     cls: type, preset: str, load: Callable[..., Any], *args: Any, **kwargs: Any
 ) -> Any:
-    """What `from_preset` of KerasHub makes of a preset that passes the checks.
+    """Loads a preset by KerasHub's `from_preset` after the checks.
 
     Args:
         cls: the class that is asked for.
@@ -126,7 +126,7 @@ def _check_weights(model: configs.Serialized, preset: str, name: str) -> None:
 
 
 def _file(preset: str, name: str) -> Path:
-    """The local path of one of a preset's files, downloaded by KerasHub if need be."""
+    """Returns the local path of a preset's file, after a download if needed."""
     path = Path(get_file(preset, name))
     if not path.exists():
         raise FileNotFoundError(f"The preset {preset} must hold {name}. It has none.")

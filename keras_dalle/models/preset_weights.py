@@ -1,4 +1,4 @@
-"""The sizes that the weights of a preset show, in Keras's files of them."""
+"""Comparison of a preset's configuration with the sizes in Keras's weight files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +22,7 @@ def check_dalle_bart_weights(config: Mapping[str, Any], path: Path) -> None:
     """Raises unless a `DalleBartBackbone` of this configuration fits its weights.
 
     Args:
-        config: all arguments, which keep their rules.
+        config: all arguments, each within its rule.
         path: a `.weights.h5`, or the `.json` that names the shards.
 
     Raises:
@@ -61,7 +61,7 @@ def _feed_forward(layer: str) -> Axis:
 def check_vqgan_weights(config: Mapping[str, Any], path: Path) -> None:
     """Raises unless a `VQGANBackbone` of this configuration fits its weights.
 
-    Arguments and errors as of `check_dalle_bart_weights`.
+    See `check_dalle_bart_weights` for arguments and errors.
     """
     quantizer = _QUANTIZERS[config["quantizer"]]
     levels, blocks = len(config["channel_multipliers"]), config["num_res_blocks"]

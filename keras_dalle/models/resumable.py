@@ -1,9 +1,9 @@
-"""Models that come back from a `.keras` file ready to train on.
+"""Models that can continue their training after loading from a `.keras` file.
 
-Keras writes weights, assets, the optimizer's state and the arguments of `compile`, but
-compiles no model with a `compile` of its own again. Nor does it write the states of
-random numbers, nor which layers of a KerasHub model are frozen, although an optimizer's
-state is for the others alone.
+Keras writes weights, assets, the optimizer's state and the arguments of `compile`. But
+it does not compile a model again if the model has its own `compile`. Nor does it write
+the states of random numbers, or which layers of a KerasHub model are frozen, although
+the optimizer has a state only for the other layers.
 """
 
 import warnings
@@ -16,10 +16,10 @@ import numpy as np
 class Resumable:
     """Lets a model that is loaded from a `.keras` file train on, bit for bit.
 
-    To be mixed into a `keras.Model`, in front of it. LoRA is the exception: its factors
-    are merged into the kernels that a file has, so that an optimizer's state for them
-    has no use. Such a model comes back with all layers and a new state to train, and
-    with a warning.
+    Mix it into a `keras.Model`, in front of it. LoRA is the exception: its factors
+    are merged into the kernels in a file, so the optimizer's state for them has no use.
+    Such a model loads with a warning: all its layers are trainable, and the optimizer
+    begins anew.
     """
 
     _is_loading = False
@@ -61,14 +61,14 @@ class Resumable:
             return
         if "frozen_layers" in names:
             frozen = bytes(np.asarray(store["frozen_layers"])).decode().split("\n")
-            # Parents come first, and hand on to their layers what these then override.
+            # Parents come first: they also set their layers, which then set their own.
             for layer in self._flatten_layers():  # type: ignore[attr-defined]
                 layer.trainable = layer.path not in frozen
         if "has_trained" not in names or store["has_trained"]:
             self.optimizer.build(self.trainable_variables)  # type: ignore[attr-defined]
 
     def _random_states(self) -> list[Any]:
-        """The states of the model's `keras.random.SeedGenerator`s."""
+        """Returns the states of the model's `keras.random.SeedGenerator`s."""
         return [
             variable
             for variable in self.variables  # type: ignore[attr-defined]

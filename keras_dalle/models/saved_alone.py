@@ -1,6 +1,6 @@
-"""`from_preset` on what a tokenizer or preprocessor has saved without a model.
+"""`from_preset` for a tokenizer or preprocessor that was saved without a model.
 
-KerasHub's own wants a backbone's config.json beside it.
+KerasHub's own needs a backbone's config.json beside it.
 """
 
 import os
@@ -15,10 +15,10 @@ from keras_dalle.utils.files import read_json
 class SavedAlone:
     """Lets a class's `from_preset` read its own `save_to_preset` folder.
 
-    To be mixed in, in front of `FromOriginalCheckpoint`.
+    Mix it in, in front of `FromOriginalCheckpoint`.
 
     Attributes:
-        own_files: configurations of which such a folder has one.
+        own_files: names of configurations; such a folder has one of them.
     """
 
     own_files: tuple[str, ...]
@@ -52,12 +52,12 @@ class SavedAlone:
 
     @classmethod
     def load_alone(cls, loader: KerasPresetLoader, **kwargs: Any) -> Any:
-        """Loads by a loader of KerasHub's."""
+        """Loads with one of KerasHub's loaders."""
         raise NotImplementedError
 
 
 def _is_saved_alone(preset: str, names: tuple[str, ...]) -> bool:
-    """Whether a folder without a model has one of the files, in KerasHub's format."""
+    """Tells if a folder without a model has one of the files, in KerasHub's format."""
     folder = Path(preset)
     if not folder.is_dir() or (folder / "config.json").exists():
         return False

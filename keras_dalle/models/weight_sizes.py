@@ -1,7 +1,7 @@
-"""A configuration's sizes against the shapes of the weights, before a model is built.
+"""Comparison of a configuration's sizes with its weights, before a model is built.
 
-Both come from files. Only what the weights themselves show is built: a model that is
-larger costs minutes or all memory before its first tensor is compared.
+Both come from files. A model that is larger than its weights would cost minutes or all
+memory before its first tensor is compared.
 """
 
 import re
@@ -36,8 +36,8 @@ class Evidence:
 
     Attributes:
         axes: argument -> axis.
-        counts: argument -> pattern; as many different first groups as it has among
-            the beginnings of the tensors' names, so large is the argument.
+        counts: argument -> pattern. The argument is the number of different first
+            groups that the pattern matches at the beginning of tensors' names.
     """
 
     axes: Mapping[str, Axis]
@@ -54,10 +54,10 @@ def check_sizes(
     """Raises unless a model of these arguments is as large as its weights.
 
     Args:
-        arguments: of the model, by name; those that are not there are not compared.
+        arguments: the model's arguments by name; missing ones are not compared.
         shapes: the tensors' shapes by name.
         evidence: where they show the arguments.
-        parameters: the least that the model has.
+        parameters: the smallest number of parameters that the model has.
         source: the weights, for the error's text.
 
     Raises:
@@ -107,7 +107,7 @@ def _size(shape: tuple[int, ...]) -> int:
 
 
 def dalle_bart_parameters(arguments: Mapping[str, Any]) -> int:
-    """What embeddings, attention and feed-forward kernels of a DALL·E mini have."""
+    """Counts the embeddings', attention and feed-forward kernels of a DALL·E mini."""
     width = arguments["hidden_dim"]
     variant = TransformerVariant.of(arguments.get("variant"))
     kernels = 3 if variant.feed_forward == "glu" else 2
@@ -121,7 +121,7 @@ def dalle_bart_parameters(arguments: Mapping[str, Any]) -> int:
 
 
 def vqgan_parameters(arguments: Mapping[str, Any]) -> int:
-    """What the codebook, its way in and out, and the blocks' second kernels have."""
+    """Counts the codebook, the layers around it and the blocks' second kernels."""
     has_encoder = arguments.get("quantizer", "nearest") is not None
     width, latents = arguments["embedding_dim"], arguments["latent_channels"]
     inner = arguments["base_channels"] * arguments["channel_multipliers"][-1]

@@ -41,7 +41,7 @@ def column(name: str, values: Any, rows: int) -> tensor_pb2.TensorProto:
 
 
 def rows_of(name: str, values: Any) -> int:
-    """The number of rows of a column that has one value a row.
+    """Returns the number of rows of a column that has one value for each row.
 
     Raises:
         ValueError: it is one value, or none of the column's kind.
@@ -49,7 +49,7 @@ def rows_of(name: str, values: Any) -> int:
     array = _checked(name, values)
     if not array.ndim:
         raise ValueError(
-            f"`{name}` must be a list, one a row. Received: {shortened(array[()])}."
+            f"`{name}` must be a list, one per row. Received: {shortened(array[()])}."
         )
     return len(array)
 

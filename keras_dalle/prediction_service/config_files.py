@@ -49,11 +49,11 @@ def read_files(options: ServerOptions) -> ConfigFiles:
 
 
 def read_models(options: ServerOptions) -> ModelServerConfig:
-    """The models to serve: those of the file, or else the one of the flags.
+    """Returns the models to serve, from the file or else from the flags.
 
     Raises:
-        ValueError: The configuration file holds something else, or a model that is
-            not on this machine.
+        ValueError: The file is no such configuration, or a model is not on this
+            machine.
         OSError: It cannot be read.
     """
     if options.model_config_file is not None:

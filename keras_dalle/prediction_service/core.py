@@ -89,13 +89,13 @@ class ServerCore:
             self.unavailable()
 
     def retry(self) -> None:
-        """Tries again what did not load, if it is time, without a look at the disk."""
+        """Tries failed versions again, if it is time, without a look at the disk."""
         with self._config_lock:
             self._manager.reconcile(self._aspired)
             self.unavailable()
 
     def model_names(self) -> list[str]:
-        """The configured models."""
+        """Returns the names of the configured models."""
         return [model.name for model in self._models]
 
     def unavailable(self) -> dict[str, tuple[int | None, ServingError]]:

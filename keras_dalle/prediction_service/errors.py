@@ -102,7 +102,7 @@ def tensor_parsing_error(alias: str) -> ServingError:
 
 
 def too_large(alias: str) -> ServingError:
-    """The stock server has no such limit."""
+    """Refuses tensors that are too large. The stock server has no such limit."""
     return invalid_argument(
         f"tensor parsing error: {alias}: The inputs of a call may take "
         f"{MAX_EXTRA_BYTES >> 20} MB more than was sent for them: {STRING_BYTES} bytes "
@@ -178,7 +178,7 @@ def relative_base_path(model_name: str, base_path: str) -> ServingError:
 
 
 def foreign_base_path(model_name: str, reason: str) -> ServingError:
-    """Ours: the stock server reads some of these file systems."""
+    """Refuses a base path in a file system that only the stock server reads."""
     return invalid_argument(f"Base path of model {model_name}: {reason}")
 
 
@@ -247,7 +247,7 @@ def no_saved_model(path: str) -> ServingError:
 
 
 def unparsable_saved_model(file: str, kind: str) -> ServingError:
-    """The kind is "binary" or "text"."""
+    """Refuses a damaged SavedModel. The kind is "binary" or "text"."""
     return ServingError(
         grpc.StatusCode.DATA_LOSS, f"Can't parse {file} as {kind} proto"
     )
@@ -389,5 +389,5 @@ def _not_found(message: str) -> ServingError:
 
 
 def _joined(names: Iterable[str]) -> str:
-    # No more fit into a message. To sort 3,000,000 took 6 s, in which nobody else ran.
+    # No more fit into a message. Sorting 3,000,000 blocked other calls for 6 s.
     return ",".join(heapq.nsmallest(MAX_MESSAGE_LENGTH, iter(names)))

@@ -1,4 +1,4 @@
-"""Classify, Regress and MultiInference: refused.
+"""Refusals of Classify, Regress and MultiInference.
 
 They take `tf.Example`s, and the models here have signatures for Predict alone. The
 codes and texts are those of the stock server for such models.
@@ -16,7 +16,7 @@ from keras_dalle.prediction_service.servables import Servable
 
 CLASSIFY = tf.saved_model.CLASSIFY_METHOD_NAME
 REGRESS = tf.saved_model.REGRESS_METHOD_NAME
-# method -> how the texts call it, and how many outputs its signatures have
+# method -> its name in the texts, and the number of outputs of its signatures
 _KINDS: dict[str, tuple[str, tuple[int, ...], str]] = {
     CLASSIFY: ("classification", (1, 2), "one or two output Tensors, found {}"),
     REGRESS: ("regression", (1,), "one output Tensor."),
@@ -30,7 +30,7 @@ def refuse_examples(
 
     Args:
         servable: The model that `spec` resolved to.
-        spec: The request's.
+        spec: The request's ModelSpec.
         method: `CLASSIFY` or `REGRESS`.
 
     Raises:

@@ -1,7 +1,7 @@
-"""What gRPC logs of messages that it cannot read or write: a line each.
+"""One log line for each message that gRPC cannot read or write.
 
-It logs a traceback, so any caller could fill the log. The logger's name is private to
-gRPC; `tests/prediction_service/test_bounds.py` sees when it is another.
+gRPC logs a traceback, so any caller could fill the log. The logger's name is private to
+gRPC; `tests/prediction_service/test_bounds.py` fails if it changes.
 """
 
 import logging
@@ -21,5 +21,5 @@ _ONE_LINE = _OneLine()
 
 
 def log_in_lines() -> None:
-    """Takes the tracebacks out of that log, in the whole process."""
+    """Removes the tracebacks from gRPC's log, in the whole process."""
     logging.getLogger(_LOGGER).addFilter(_ONE_LINE)

@@ -1,4 +1,4 @@
-"""What a client may ask of the HTTP server: sizes, numbers and times."""
+"""Bounds for clients of the HTTP server: sizes, numbers and times."""
 
 import asyncio
 import dataclasses
@@ -9,7 +9,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HttpLimits:
-    """Bounds on what comes from outside.
+    """Bounds on requests and connections.
 
     Args:
         body_bytes: Largest body of a request, as sent and as unpacked.
@@ -18,9 +18,9 @@ class HttpLimits:
         head_bytes: Most bytes of a request line with headers.
         connections: Open connections; one more is answered with 503.
         waiting_calls: Calls that wait for a thread; one more is answered with 503.
-        patience_s: Seconds for a client to send a whole request, to send its next one
-            by the same connection, or to take the next part of an answer.
-        linger_s: Seconds to go on reading after a refusal, so that the client reads it.
+        patience_s: Seconds in which a client must send a whole request, start its next
+            one on the same connection, or read the next part of an answer.
+        linger_s: Seconds to keep reading after a refusal, so that the client gets it.
         log_interval_s: Seconds between two lines of the log about one kind of refusal.
     """
 

@@ -1,9 +1,9 @@
 """One connection over HTTP: uvicorn's protocol, with bounds that it lacks.
 
-uvicorn 0.54 waits for ever for the rest of a request, for its end and for a client that
-does not read; it keeps headers and trailers of any size. Its protocol class is not
-documented for subclassing, so all that builds on it is in this file, and `setup.py`
-pins uvicorn.
+uvicorn 0.54 waits for ever for the rest of a request and for a client that does not
+read. It keeps headers and trailers of any size. Its protocol class is not documented
+for subclassing. So all code that builds on it is in this file, and `setup.py` pins
+uvicorn.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ _logger.setLevel(logging.ERROR)
 class BoundedProtocol(HttpToolsProtocol):
     """Args:
     limits: The bounds.
-    late: Counts requests that were not received in time.
-    crowded: Counts connections that are too many.
-    **uvicorn: What uvicorn gives a protocol.
+    late: Counts the requests that were not received in time.
+    crowded: Counts the connections beyond the limit.
+    **uvicorn: uvicorn's arguments for a protocol.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._crowded = crowded
         self._receiving = False
         self._refused = False
-        # Bytes since the last that was of use: a bound on heads and trailers.
+        # Bytes since the last useful byte: they bound heads and trailers.
         self._idle_bytes = 0
         self._data = b""
         self._timer: asyncio.TimerHandle | None = None
@@ -59,7 +59,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Keeps a connection that the client half closed until its call is answered."""
+        """Keeps a half-closed connection until its call is answered."""
         if not self._call_runs():
             return False
         self.cycle.keep_alive = False
@@ -109,7 +109,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._wait(self._limits.patience_s)
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Reads a request that offers another protocol as one that does not.
+        """Reads a request that offers another protocol as if it did not.
 
         httptools takes the body of such a request for the other protocol. Java's client
         and `curl --http2` offer HTTP/2 with every request.
@@ -131,12 +131,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refuse(400, msg)
 
     def _call_runs(self) -> bool:
-        """Whether the last request is received, and not yet answered."""
+        """Tells if the last request is received, and not yet answered."""
         cycle = self.cycle
         return cycle is not None and not (cycle.response_complete or cycle.more_body)
 
     def _wait(self, seconds: float) -> None:
-        """Gives the client this long for its next step, whatever that is."""
+        """Gives the client this long for its next step."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self.loop.call_later(seconds, self._give_up)
@@ -145,7 +145,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._refused or self.flow.write_paused or self.transport.is_closing():
             self.transport.abort()
         elif self._call_runs() or self.pipeline:
-            # It is the server's turn; its answer starts the clock again.
+            # The client has to wait now; the answer starts the timer again.
             self._timer = None
         elif not self._receiving:
             self.transport.abort()
@@ -156,14 +156,14 @@ class BoundedProtocol(HttpToolsProtocol):
             )
 
     def _refuse(self, status: int, text: str) -> None:
-        """Answers for the last time, and reads on for a moment.
+        """Sends a last answer, and reads on for a moment.
 
-        A connection that is closed with bytes unread takes the answer with it.
+        If a connection closes with bytes unread, the client loses the answer.
         """
         self._refused = True
         cycle = self.cycle
         if self._call_runs():
-            # It was sent before what is refused: its answer is the last.
+            # It was sent before the refused request: its answer is the last.
             cycle.keep_alive = False
             return
         if self.pipeline or (cycle and cycle.more_body and cycle.response_started):

@@ -21,7 +21,7 @@ from keras_dalle.prediction_service.json_tensors import (
 
 _ANSWER_KEYS = {ROWS: "predictions", COLUMNS: "outputs"}
 _BYTES_SUFFIX = "_bytes"
-# Values that are written at once: milliseconds, and pictures of up to some MB.
+# Values to write at once: it takes milliseconds, and pictures have some MB.
 _PIECE_NUMBERS, _PIECE_STRINGS = 4096, 16
 # The stock server writes no other dtype.
 _WRITABLE = {
@@ -92,7 +92,7 @@ def _list(items: Iterable[str]) -> str:
 
 
 def _text(alias: str, array: np.ndarray) -> str:
-    """An array as JSON, written in pieces: between two of them other threads run."""
+    """Writes an array as JSON, in pieces; other threads run between two of them."""
     most = _PIECE_STRINGS if array.dtype == object else _PIECE_NUMBERS
     if array.size <= most:
         return _dumps(_values(alias, array))

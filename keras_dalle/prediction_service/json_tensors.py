@@ -31,7 +31,7 @@ _TYPE_NAMES = {
     float: "Number",
 }
 _CPP_NAMES = {tf.float32: "float", tf.float64: "double", tf.half: "half"}
-# dtype -> the proto's field, and the JSON values that it takes
+# dtype -> the proto's field, and the JSON values that it accepts
 _FIELDS: dict[tf.DType, tuple[str, set[type]]] = {
     tf.string: ("string_val", {str, dict}),
     tf.bool: ("bool_val", {bool}),
@@ -45,19 +45,19 @@ _FIELDS: dict[tf.DType, tuple[str, set[type]]] = {
     tf.uint32: ("uint32_val", {int}),
     tf.uint64: ("uint64_val", {int}),
 }
-# The stock server takes what fits the field, and cuts it to the dtype.
+# The stock server accepts values that fit the field, and cuts them to the dtype.
 _RANGES: dict[str, range] = {
     "int_val": range(-(2**31), 2**31),
     "int64_val": range(-(2**63), 2**63),
     "uint32_val": range(2**32),
     "uint64_val": range(2**64),
 }
-# Values at a time; between two pieces other threads run.
+# Values per piece; between two pieces other threads run.
 _PIECE = 2**14
 _INT64, _UINT64 = _RANGES["int64_val"], _RANGES["uint64_val"]
-# Numbers with fewer are an int64; a uint64, or an int64 with its sign, has no more.
+# Numbers with fewer digits fit int64. A uint64, or an int64 with sign, has no more.
 _INT64_DIGITS, _UINT64_DIGITS = 19, 20
-# The parser of empty ones lets no other thread run: 32 MB of `[],` held them for 7 s.
+# Other threads cannot run while empty ones are parsed: 32 MB of `[],` took 7 s.
 MAX_CONTAINERS = 1_000_000
 # Escapes in strings; a surrogate that has no partner is alone.
 _ESCAPE = re.compile(
@@ -68,7 +68,7 @@ _ESCAPE = re.compile(
 def parse_json(body: bytes) -> dict[str, Any]:
     """The object of a request's body. What follows it is ignored.
 
-    Of members with one name the first counts.
+    If members have the same name, the first counts.
 
     Raises:
         ServingError: It is something else.
@@ -102,7 +102,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
 def _integer(digits: str) -> int | float:
     if len(digits) < _INT64_DIGITS:
         return int(digits)
-    # As the stock server: 64 bits, and beyond them a double.
+    # Like the stock server: integers of 64 bits, and doubles for larger ones.
     number = int(digits) if len(digits) <= _UINT64_DIGITS else _UINT64.stop
     return number if number in _INT64 or number in _UINT64 else _double(digits)
 
@@ -254,7 +254,7 @@ def _wrong_keys(
 
 
 def _wrong_row(values: list, name: str | None, dtype: tf.DType) -> errors.ServingError:
-    """Why a column of rows is no tensor: of the first row that cannot be in it."""
+    """Says why a column of rows is no tensor, by the first row that does not fit."""
     number = _first_wrong(values, dtype)
     place = str(number) if name is None else f"{number} key: {name}"
     try:
@@ -269,7 +269,7 @@ def _wrong_row(values: list, name: str | None, dtype: tf.DType) -> errors.Servin
 
 
 def _first_wrong(values: list, dtype: tf.DType) -> int:
-    """The first row that does not make a tensor with row 0, by halving."""
+    """Finds by halving the first row that makes no tensor together with row 0."""
     low, high = 0, len(values)
     while low + 1 < high:
         middle = (low + high) // 2

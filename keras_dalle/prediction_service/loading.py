@@ -20,7 +20,7 @@ from keras_dalle.prediction_service.session import SavedModelSession
 from keras_dalle.prediction_service.warmup import warm_up
 from keras_dalle.utils.files import require_regular_file
 
-# Its operations are in the stock server, and in a process that has imported it.
+# The stock server has its operations, and so has a process that has imported it.
 EXTRA_OPERATIONS = "tensorflow_text"
 GRAPH_FILE = tf.saved_model.SAVED_MODEL_FILENAME_PB
 TEXT_GRAPH_FILE = tf.saved_model.SAVED_MODEL_FILENAME_PBTXT
@@ -39,7 +39,7 @@ class VersionLoader:
         warmups: How often a version runs each of its warm-up requests first.
         config: How TensorFlow is to run.
         tags: Of the graphs to load.
-        checks_method_names: Calls take only signatures that were made for them.
+        checks_method_names: A call takes only signatures that were made for it.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class VersionLoader:
         session = self._loaded(path)
         try:
             return self._wrap(session, path)
-        # A batching_params.pbtxt of the version's own may hold anything.
+        # The version's own batching_params.pbtxt may hold anything.
         except Exception as error:
             session.close()
             raise errors.unreadable_version(str(path), str(error)) from error
@@ -102,7 +102,7 @@ class VersionLoader:
 
 
 def _require_regular_files(path: Path) -> None:
-    """Reading a named pipe or a device would hold this and all later reloads."""
+    """Refuses pipes and devices: reading one would block this and all later reloads."""
     for file in path.rglob("*"):
         if file.exists() and not file.is_dir():
             try:
@@ -113,18 +113,18 @@ def _require_regular_files(path: Path) -> None:
 
 @functools.cache
 def import_extra_operations() -> None:
-    """Registers the operations of tensorflow-text, if that is installed."""
+    """Registers the operations of tensorflow-text, if it is installed."""
     if importlib.util.find_spec(EXTRA_OPERATIONS) is None:
         return
     try:
         importlib.import_module(EXTRA_OPERATIONS)
-    # One that was built for another TensorFlow.
+    # It may have been built for another TensorFlow.
     except (ImportError, tf.errors.OpError) as error:
         _logger.warning("Without the operations of tensorflow-text: %s", error)
 
 
 def _first(error: tf.errors.OpError) -> tf.errors.OpError:
-    """The error that came first: Python's `Saver` reports what it tried after it."""
+    """Returns the first error: Python's `Saver` reports a later one, which hides it."""
     first, current = error, error.__context__
     while current is not None:
         if isinstance(current, tf.errors.OpError):
@@ -134,7 +134,7 @@ def _first(error: tf.errors.OpError) -> tf.errors.OpError:
 
 
 def _refusal(path: Path, tags: Sequence[str], error: Exception) -> ServingError:
-    """What the stock server says of a folder that Python's loader has given up on."""
+    """Returns the stock server's error for a folder that Python cannot load."""
     file = next(
         (
             path / name

@@ -11,7 +11,7 @@ _LOCAL_SCHEME = "file"
 
 
 def local_path(path: str | Path) -> Path:
-    """The folder or file that a path or a `file://` URI names.
+    """Returns the folder or file that a path or a `file://` URI names.
 
     Raises:
         ValueError: It lies in another file system, such as `gs://`.
@@ -22,7 +22,7 @@ def local_path(path: str | Path) -> Path:
     if uri["scheme"] != _LOCAL_SCHEME:
         scheme = f"{uri['scheme']}://"
         raise ValueError(
-            f"The embedded server reads files of this machine alone, and no {scheme} "
+            f"The embedded server reads only files of this machine, and no {scheme} "
             f"Received: {shortened(scheme + uri['rest'])}. Copy the files to a local "
             "folder and name that, or run tensorflow_model_server."
         )

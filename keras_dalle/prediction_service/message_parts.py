@@ -1,8 +1,8 @@
-"""Messages of too many parts are refused before protobuf makes objects of them.
+"""Refusal of messages with too many parts before protobuf makes objects of them.
 
-It does so under Python's lock: a message of 64 MB that is made of empty inputs, 64 KB
-where gzip packs it, kept all other calls waiting for 17 s and took 6 GB. To walk over
-the parts takes less than a microsecond each and lets others in between.
+Protobuf does so under Python's lock. A message of 64 MB with nothing but empty inputs
+(gzip packs it into 64 KB) kept all other calls waiting for 17 s and took 6 GB. Counting
+takes less than a microsecond per part, and other threads can run meanwhile.
 """
 
 import contextlib
@@ -12,12 +12,12 @@ from typing import Any
 import grpc
 from google.protobuf.descriptor import Descriptor
 
-# A request has a few dozen, and one for each string. A list of numbers is one part.
+# A request has a few dozen, and one per string. A list of numbers is one part.
 MAX_PARTS = 2**18
 # Protobuf's own.
 _MAX_DEPTH = 100
 _MAX_VARINT_BYTES = 10
-# How a field's length is told, in the lowest bits of its tag. Groups have none.
+# The lowest bits of a field's tag say how its length is given. Groups have no length.
 _VARINT, _FIXED_64, _LENGTH, _FIXED_32 = 0, 1, 2, 5
 _KIND_BITS = 3
 
@@ -76,7 +76,7 @@ def _parts_left(
     left: int,
     depth: int,
 ) -> int:
-    """How many of `left` parts there are beyond a message from `position` to `end`."""
+    """Returns `left` less the parts of a message from `position` to `end`."""
     if depth == 0:
         raise _Damaged
     fields = descriptor.fields_by_number
@@ -108,7 +108,7 @@ def _parts_left(
 
 
 def _varint(content: bytes, position: int) -> tuple[int, int]:
-    """A number in groups of 7 bits, the lowest first, and where it ends."""
+    """Returns a number from groups of 7 bits, the lowest first, and its end."""
     value = content[position]
     if value < 0x80:
         return value, position + 1

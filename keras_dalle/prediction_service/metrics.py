@@ -8,8 +8,7 @@ import bisect
 import threading
 from collections.abc import Iterator
 
-# Clients choose model names, so the number and length of lines must not be theirs to
-# choose.
+# Clients choose model names, so the number and length of lines must be bounded.
 MAX_SERIES = 1000
 MAX_LABEL_CHARACTERS = 256
 OTHER = "other"
@@ -127,8 +126,8 @@ BATCH_SIZE = Histogram(
     "/tensorflow/serving/batching_session/processed_batch_size",
     bounds=[2.0**i for i in range(14)],
 )
-# For Classify, Regress and MultiInference, which no model here has signatures for: they
-# stay without a value, as in a stock server with such models.
+# These count Classify, Regress and MultiInference, for which no model here has
+# signatures. So they have no values, as in a stock server with such models.
 REQUEST_EXAMPLE_COUNTS = Histogram(
     "/tensorflow/serving/request_example_counts",
     "model",
@@ -141,7 +140,7 @@ LOAD_SUCCEEDED, LOAD_FAILED = "success", "fail"
 LOAD_ATTEMPT_COUNT = Counter(
     "/tensorflow/cc/saved_model/load_attempt_count", "model_path", "status"
 )
-# Microseconds, of all attempts.
+# In microseconds, for all attempts together.
 LOAD_LATENCY = Counter("/tensorflow/cc/saved_model/load_latency", "model_path")
 ALL = (
     LOAD_ATTEMPT_COUNT,

@@ -53,16 +53,16 @@ class ServerOptions:
         "it --model_name and --model_base_path are not used.",
     )
     model_config_file_poll_wait_seconds: float = _flag(
-        0, "Read that file anew this often; 0 or less: never."
+        0, "Seconds between reads of that file; 0 or less: read once."
     )
     file_system_poll_wait_seconds: float = _flag(
         1, "Look for new versions this often; 0: never.", min=0
     )
     max_num_load_retries: int = _flag(
-        5, "Further tries for a new version that does not load; 0 or less: none."
+        5, "Number of further tries to load a failed version; 0 or less: none."
     )
     load_retry_interval_micros: int = _flag(
-        60_000_000, "Between such tries; 0 or less: at once."
+        60_000_000, "Microseconds between such tries; 0 or less: no wait."
     )
     allow_version_labels_for_unavailable_models: bool = _flag(
         False, "Labels may name versions that are not loaded yet."
@@ -71,11 +71,11 @@ class ServerOptions:
         True, "Replay a version's warm-up requests before it answers others."
     )
     num_request_iterations_for_warmup: int = _flag(
-        0, "How often each of them; 0 or less: once."
+        0, "Number of runs of each warm-up request; 0 or less: one."
     )
     saved_model_tags: str = _flag(SERVE, "Tags of the graph to load: tag,tag,…")
     enable_signature_method_name_check: bool = _flag(
-        False, "Take only signatures that were made for the call."
+        False, "A call may use only signatures that were made for it."
     )
     tensorflow_session_config_file: Path | None = _flag(
         None, "How TensorFlow runs: a ConfigProto in text."
@@ -84,7 +84,7 @@ class ServerOptions:
         0, "Threads for one operation; 0: one for each core."
     )
     tensorflow_inter_op_parallelism: int = _flag(
-        0, "Operations at once; 0: one for each core."
+        0, "Operations that run at once; 0: one for each core."
     )
     tensorflow_session_parallelism: int = _flag(0, "Both of these.")
     per_process_gpu_memory_fraction: float = _flag(
@@ -136,18 +136,18 @@ class ServerOptions:
         ]
 
     def tags(self) -> list[str]:
-        """`saved_model_tags`, where an empty text stands for the default."""
+        """Returns `saved_model_tags`; an empty text stands for the default."""
         return [tag for tag in self.saved_model_tags.split(",") if tag] or [SERVE]
 
     def unused(self) -> dict[str, str]:
-        """Flags that change nothing beside the others, each with why."""
+        """Returns the flags that have no effect beside the others, with the reasons."""
         found = {}
         if self.model_config_file is not None and self.model_base_path is not None:
             found["model_base_path"] = "the models are those of --model_config_file"
         if self.enable_per_model_batching_parameters and not self.enable_batching:
             found["enable_per_model_batching_parameters"] = "needs --enable_batching"
         if self.mixed_precision not in ("", BFLOAT16):
-            found["mixed_precision"] = f"there is {BFLOAT16} alone"
+            found["mixed_precision"] = f"only {BFLOAT16} has an effect"
         return found
 
     def _make_paths(self) -> None:

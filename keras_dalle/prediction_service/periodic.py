@@ -11,8 +11,8 @@ class Periodic:
     """Calls `function` every `seconds` from now on, in a thread of its own.
 
     Args:
-        function: What to call. An exception does not end it, and is logged unless it
-            is the one of the call before.
+        function: The function to call. An exception does not end the calls. It is
+            logged, unless the call before raised the same.
         seconds: Between the end of a call and the start of the next; 0 for never.
         name: The thread's.
     """

@@ -1,6 +1,6 @@
-"""Ports that are kept for a server while it loads its models.
+"""Ports that are reserved for a server while it loads its models.
 
-Such a port is bound and does not listen: another server cannot take it, and callers are
+Such a port is bound and does not listen. Another server cannot take it, and callers are
 refused, so that no probe finds a server that cannot answer yet.
 """
 
@@ -17,8 +17,8 @@ class ReservedPort:
     """A port that nobody else gets until it is released.
 
     Args:
-        host, port: Where a server is to listen; port 0 reserves nothing.
-        flag: The one that chooses the port.
+        host, port: The address of the server; port 0 reserves nothing.
+        flag: The flag that chooses the port.
 
     Raises:
         OSError: The port is in use or not permitted, or there is no such host.
@@ -34,7 +34,7 @@ class ReservedPort:
             ) from error
 
     def release(self) -> None:
-        """Lets the port go, for whoever listens on it next."""
+        """Frees the port for the server that listens on it next."""
         for reserved in self._sockets:
             reserved.close()
         self._sockets = []
@@ -44,7 +44,7 @@ def check_socket_path(path: Path) -> None:
     """Checks that a server may listen on a UNIX socket.
 
     Raises:
-        OSError: Another server does, or there is no such folder.
+        OSError: Another server listens there, or there is no such folder.
     """
     if not path.parent.is_dir():
         raise OSError(
@@ -79,10 +79,10 @@ def _bound_sockets(host: str, port: int) -> list[socket.socket]:
 
 
 def _bound_socket(family: int, address: tuple) -> socket.socket:
-    """One that is bound alone, or beside connections that a server before left behind.
+    """Binds a socket, also if connections of an earlier server linger on the port.
 
-    Those linger for a minute (TIME_WAIT), and only SO_REUSEADDR passes them. With it
-    alone two servers that both load would be bound to one port.
+    Such connections linger for a minute (TIME_WAIT), and only SO_REUSEADDR allows the
+    bind then. But if we always set it, two servers that load could share one port.
     """
     try:
         return _bind(family, address, reuse=False)

@@ -104,7 +104,7 @@ def run_session(
 def _feeds(
     signature: meta_graph_pb2.SignatureDef, inputs: Mapping
 ) -> dict[str, np.ndarray]:
-    """Inputs by tensor name, without those of another dtype than the signature's."""
+    """Returns inputs by tensor name, without those of a wrong dtype."""
     expected, defaults = signature.inputs, signature.defaults
     if len(inputs) > len(expected) or (len(inputs) < len(expected) and not defaults):
         raise errors.wrong_input_count(inputs, expected)
@@ -114,7 +114,7 @@ def _feeds(
         if alias not in inputs and alias not in defaults:
             raise errors.missing_input(alias, info.name, inputs, defaults)
         proto = inputs[alias] if alias in inputs else defaults[alias]
-        # To parse what the model does not take could only do harm.
+        # Parsing a value that the model does not accept could only do harm.
         if proto.dtype != info.dtype and is_dtype(proto.dtype):
             continue
         try:
@@ -130,7 +130,7 @@ def _feeds(
 
 
 def _check_dtypes(signature: meta_graph_pb2.SignatureDef, inputs: Mapping) -> None:
-    """Raises what the session would, which numbers its arguments by their names."""
+    """Raises the session's error for a wrong dtype. It numbers arguments by name."""
     arguments = sorted(signature.inputs.items(), key=lambda item: item[1].name)
     for number, (alias, info) in enumerate(arguments):
         proto = inputs[alias] if alias in inputs else signature.defaults[alias]
@@ -143,7 +143,7 @@ def _check_dtypes(signature: meta_graph_pb2.SignatureDef, inputs: Mapping) -> No
 def _output_aliases(
     signature: meta_graph_pb2.SignatureDef, output_filter: Iterable[str]
 ) -> list[str]:
-    # One by one, for a message can hold millions.
+    # One by one, since a message can hold millions.
     aliases: list[str] = []
     for alias in output_filter:
         if alias not in signature.outputs:

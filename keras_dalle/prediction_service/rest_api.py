@@ -59,7 +59,7 @@ class Call:
 
 
 class RestApi:
-    """What is answered, to several threads at once.
+    """The answers, for several threads at once.
 
     Args:
         core: The models.
@@ -71,7 +71,7 @@ class RestApi:
         self._timeout_ms = timeout_ms
 
     def about(self, call: Call) -> bytes:
-        """The body of an answer about a model: its status, or its signatures.
+        """Returns the answer about a model: its status, or its signatures.
 
         Raises:
             ServingError: There is no such model.
@@ -83,10 +83,10 @@ class RestApi:
     def prepared(
         self, call: Call, body: bytes
     ) -> tuple[predict_pb2.PredictRequest, str]:
-        """The request that a body is, and the layout that its answer is to have.
+        """Parses a body into a request, and finds the layout of its answer.
 
         Raises:
-            ServingError: It is none, or one for another call than Predict.
+            ServingError: It is no request, or it is for another call than Predict.
         """
         request = predict_pb2.PredictRequest(model_spec=call.spec)
         document = parse_json(body)
@@ -101,10 +101,10 @@ class RestApi:
         return request, fill_predict_request(document, request, inputs)
 
     def predicted(self, request: predict_pb2.PredictRequest, layout: str) -> bytes:
-        """The body of the answer to a request.
+        """Returns the body of the answer to a request.
 
         Raises:
-            ServingError: As `predict`.
+            ServingError: See `predict`.
         """
         with self._core.use(request.model_spec) as servable:
             outputs = predict_arrays(servable, request, self._timeout_ms)
@@ -138,7 +138,7 @@ def parsed(method: str, target: str) -> Call:
     """What is asked for.
 
     Args:
-        method: Of HTTP.
+        method: The HTTP method.
         target: The path as it was sent, with its query.
 
     Raises:

@@ -1,6 +1,6 @@
 """The REST API as an ASGI application: bodies, threads, answers.
 
-`rest_api.py` says what is answered, `rest_server.py` speaks HTTP around it.
+`rest_api.py` makes the answers, `rest_server.py` runs the HTTP server.
 """
 
 import asyncio
@@ -62,7 +62,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Answer(Response):
-    """JSON that is sent in pieces, as the client takes them."""
+    """JSON that is sent in pieces, as fast as the client reads."""
 
     media_type = "application/json"
 
@@ -76,13 +76,13 @@ class Answer(Response):
         await send({"type": "http.response.body"})
 
     async def finish(self, receive: Receive) -> None:
-        """Called when all is sent."""
+        """Runs when everything is sent."""
 
 
 class Refusal(Answer):
     """An error before the body is read: it closes the connection, but not at once.
 
-    A connection that is closed with bytes unread takes the answer with it.
+    If a connection closes with bytes unread, the client loses the answer.
     """
 
     def __init__(self, status: int, text: str, linger_s: float):
@@ -100,15 +100,14 @@ class Refusal(Answer):
 class RestApp:
     """Answers requests of the REST API and for metrics.
 
-    Calls of models run in threads of their own; what else is asked does not wait for
-    them.
+    Calls of models run in threads of their own. Other requests do not wait for them.
 
     Args:
-        api: What is answered.
-        num_threads: Calls that run at once; others wait.
-        limits: Bounds on what clients may ask.
-        metrics_path: Where the metrics are; None for nowhere.
-        allows_cors: Pages of other sites may call.
+        api: Makes the answers.
+        num_threads: Number of calls that run at once; others wait.
+        limits: Bounds for clients.
+        metrics_path: The path of the metrics; None for no metrics.
+        allows_cors: True lets pages of other sites call.
     """
 
     def __init__(
@@ -130,7 +129,7 @@ class RestApp:
             limits.log_interval_s,
         )
         self._threads = ThreadPoolExecutor(num_threads, "REST call")
-        # One: a body of 32 MB becomes objects of a GB.
+        # One at a time: a body of 32 MB becomes objects of 1 GB.
         self._large_bodies = ThreadPoolExecutor(1, "REST large body")
         routes = [Route("/{path:path}", self._answer, methods=METHODS)]
         if metrics_path is not None:
@@ -145,7 +144,7 @@ class RestApp:
         )
 
     def close(self) -> None:
-        """Frees the threads that run nothing."""
+        """Frees the idle threads."""
         for threads in (self._threads, self._large_bodies):
             threads.shutdown(wait=False, cancel_futures=True)
 
@@ -197,7 +196,7 @@ class RestApp:
                 self._calls -= 1
 
     async def _body(self, request: Request, hold: Callable[[int], None]) -> bytes:
-        """The body as it was sent. Raises as soon as it is known to be too large."""
+        """Reads the body as it was sent. Raises as soon as it is too large."""
         if int(request.headers.get("Content-Length", 0)) > self._limits.body_bytes:
             raise self._too_large()
         pieces, size = [], 0
@@ -219,7 +218,7 @@ class RestApp:
         self, call: Call, body: bytes, request: Request, hold: Callable[[int], None]
     ) -> bytes:
         api, limits = self._api, self._limits
-        # As the stock server: any other encoding is for the parser to refuse.
+        # Like the stock server: the parser refuses any other encoding.
         if "gzip" in request.headers.get("Content-Encoding", "").lower():
             limit = limits.body_bytes
             body = await _run(self._threads, lambda: unpacked(body, limit + 1))
@@ -234,7 +233,7 @@ class RestApp:
 
     @contextlib.contextmanager
     def _held_bytes(self) -> Iterator[Callable[[int], None]]:
-        """What counts the bytes of a body until the block ends."""
+        """Yields a counter of a body's bytes, which counts until the block ends."""
         held = 0
 
         def hold(size: int) -> None:
@@ -279,14 +278,14 @@ async def _metrics(request: Request) -> Response:
 
 
 def _target(request: Request) -> str:
-    """The path as it was sent, and what follows it: the stock server parses both."""
+    """Returns the path and query as they were sent: the stock server parses both."""
     query = request.scope["query_string"]
     target = request.scope["raw_path"] + (b"?" + query if query else b"")
     return target.decode("latin-1")
 
 
 def _preflight(request: Request) -> grpc.StatusCode:
-    """The stock server answers OPTIONS for pages of other sites alone."""
+    """Answers OPTIONS, as the stock server does only for pages of other sites."""
     origin = request.headers.get("Origin", "")
     if "http://" in origin or "https://" in origin:
         return grpc.StatusCode.OK
@@ -294,10 +293,10 @@ def _preflight(request: Request) -> grpc.StatusCode:
 
 
 def unpacked(body: bytes, most: int) -> bytes:
-    """The content of gzip's members, cut off at so many bytes.
+    """Unpacks gzip's members, at most so many bytes.
 
     Returns:
-        Nothing for what is no gzip, as the stock server.
+        No bytes if it is not gzip, like the stock server.
     """
     # It reads on in one buffer. zlib alone copies all that follows a member, once for
     # each: 1,600,000 empty ones in 32 MB would be 26 TB.
@@ -308,10 +307,10 @@ def unpacked(body: bytes, most: int) -> bytes:
 
 
 def _uncollected(function: Callable[..., _Result], *arguments: Any) -> _Result:
-    """Calls a function without the collector of garbage.
+    """Calls a function while garbage collection is off.
 
-    A million lists, which hold no garbage, set it off so often that it held all threads
-    for 4 s.
+    A million lists, none of them garbage, started it so often that it stopped all
+    threads for 4 s.
     """
     enabled = gc.isenabled()
     gc.disable()

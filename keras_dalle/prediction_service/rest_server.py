@@ -20,17 +20,17 @@ LAST_ANSWERS_S = 1.0
 class RestServer:
     """Serves a REST API.
 
-    Until `start` the port is taken, and a client's connection is refused.
+    Until `start` the port is reserved, and a client's connection is refused.
 
     Args:
-        api: What is answered.
+        api: Makes the answers.
         host, port: Where to listen; port 0 takes any free one.
         num_threads: Calls that run at once; others wait.
         limits: Bounds on what clients may ask.
         **options: Further arguments of `RestApp`.
 
     Attributes:
-        port: Where it listens.
+        port: The port to connect to.
 
     Raises:
         OSError: The port is in use.
@@ -63,7 +63,7 @@ class RestServer:
         )
 
     def start(self) -> None:
-        """Begins to answer, in a thread of its own.
+        """Starts to answer, in a thread of its own.
 
         Raises:
             OSError: Another process has begun to listen on the port.
@@ -75,7 +75,7 @@ class RestServer:
         self._thread.start()
 
     def stop(self, grace: float) -> None:
-        """Takes no more calls, and waits for those that run.
+        """Takes no more calls, and waits for the running ones.
 
         Args:
             grace: Seconds after which running calls are answered with 503.
@@ -114,7 +114,7 @@ class RestServer:
         await self._server.serve(sockets=[self._socket])
         state = self._server.server_state
         if state.tasks:
-            # Those that were cancelled answer that.
+            # Cancelled calls answer with that.
             await asyncio.wait(state.tasks, timeout=LAST_ANSWERS_S)
         for connection in list(state.connections):
             connection.transport.close()

@@ -1,8 +1,8 @@
 """The embedded server: the stock PredictionService and ModelService, and its REST API.
 
 For laptops, tests and CI; production runs `tensorflow_model_server`. docs/serving.md
-lists what differs. What it holds is in `manager.py`, what is asked of it in `core.py`,
-how it refuses in `errors.py`, one Predict in `predict.py`.
+lists the differences. `manager.py` holds the models, `core.py` answers questions about
+them, `errors.py` makes the refusals, and `predict.py` runs one Predict.
 """
 
 import logging
@@ -44,8 +44,8 @@ from keras_dalle.prediction_service.session_config import session_config
 from keras_dalle.saved_model.card_file import needed_server_flags
 
 MAX_SENT_BYTES = 2**31 - 1
-# The stock server takes 2 GB. Python reads a message under its lock, at 10 ms a MB of
-# numbers, and gzip packs a thousand bytes to one.
+# The stock server takes 2 GB. Python reads a message under its lock, 10 ms per MB of
+# numbers, and gzip packs a thousand bytes into one.
 MAX_RECEIVED_BYTES = 64 * 2**20
 # Calls that wait for a thread; what goes beyond is refused with RESOURCE_EXHAUSTED.
 MAX_WAITING_CALLS = 1000
@@ -67,7 +67,7 @@ class PredictionServer:
         **flags: The fields of `ServerOptions`.
 
     Attributes:
-        port, rest_api_port: Where it listens. A port of 0 is known after `start`.
+        port, rest_api_port: Its ports. After `start` a port of 0 is the one chosen.
 
     Raises:
         ValueError: A flag or a configuration file is wrong.
@@ -108,7 +108,7 @@ class PredictionServer:
 
         Raises:
             ServingError: A model did not load, or `stop` was called meanwhile.
-            OSError: Somebody took a port in the moment before it was opened.
+            OSError: Another process took a port just before it was opened.
         """
         try:
             self._load()
@@ -123,7 +123,7 @@ class PredictionServer:
                 polls,
                 "Looking for new versions",
             ),
-            # Each look tries again, too.
+            # Each look for versions also tries again.
             Periodic(
                 self._core.retry,
                 0 if polls else self._options.load_retry_interval_micros / 1e6,
@@ -181,7 +181,7 @@ class PredictionServer:
         return list(flags)
 
     def _load(self) -> None:
-        """Returns when each model has a version that has run its warm-up requests."""
+        """Waits until each model has a version that has run its warm-up requests."""
         seconds = self._options.file_system_poll_wait_seconds
         self._core.configure(self._files.models)
         self._core.poll()
@@ -267,7 +267,7 @@ class PredictionServer:
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
     def _reload_config_file(self) -> None:
-        """Serves what the file says, also where a call has changed that since."""
+        """Serves the models of the file, also after a call has changed them."""
         models = read_models(self._options)
         if models.WhichOneof("config") is not None:
             self._core.reload(models)
@@ -286,7 +286,7 @@ def _grpc_server(options: ServerOptions, calls: RunningCalls) -> grpc.Server:
         futures.ThreadPoolExecutor(options.grpc_max_threads),
         interceptors=[calls, BoundedMessages()],
         maximum_concurrent_rpcs=options.grpc_max_threads + MAX_WAITING_CALLS,
-        # Of two arguments with one name gRPC takes the first.
+        # If two arguments have the same name, gRPC takes the first.
         options=[
             *options.channel_arguments(),
             ("grpc.max_send_message_length", MAX_SENT_BYTES),
@@ -298,7 +298,7 @@ def _grpc_server(options: ServerOptions, calls: RunningCalls) -> grpc.Server:
 
 
 def _reserved_ports(options: ServerOptions) -> list[ReservedPort]:
-    """The ports, kept: a busy one is known before a model is loaded."""
+    """Reserves the ports: a busy one is known before a model is loaded."""
     if options.grpc_socket_path is not None:
         check_socket_path(options.grpc_socket_path)
     reserved = [ReservedPort(options.host, options.port, "port")]
@@ -343,7 +343,7 @@ def _add_port(
 
 
 def _credentials(tls: Any) -> grpc.ServerCredentials:
-    """Those of an SSLConfig: TLS, or mutual TLS where clients are verified.
+    """Returns the credentials of an SSLConfig: TLS, or mutual TLS to verify clients.
 
     Raises:
         ValueError: Key and certificate do not fit.
@@ -353,7 +353,7 @@ def _credentials(tls: Any) -> grpc.ServerCredentials:
         tls.custom_ca.encode() or None,
         require_client_auth=tls.client_verify,
     )
-    # gRPC looks at them when it opens a port, which is after long loading.
+    # gRPC checks them only when it opens a port, which is after the loading.
     trial = grpc.server(futures.ThreadPoolExecutor(1))
     try:
         trial.add_secure_port("127.0.0.1:0", credentials)

@@ -1,7 +1,8 @@
 """Flags of the stock server that change nothing in the embedded one.
 
-They are taken at any value, so that one command line fits both servers. The two that
-would be a promise are refused, unless their value asks for nothing. Free of TensorFlow.
+They are accepted with any value, so that one command line fits both servers. Two flags
+would promise too much and are refused, unless their value asks for nothing. This module
+loads no TensorFlow.
 """
 
 import dataclasses
@@ -12,9 +13,9 @@ class StockOnlyFlag:
     """A flag without effect.
 
     Args:
-        reason: Why it has none.
-        is_switch: Whether it may be given alone, for true.
-        only: The one value that is taken; None: any.
+        reason: The reason why it has none.
+        is_switch: True if it may be given alone, which means true.
+        only: The only value that is accepted; None: any value.
     """
 
     reason: str

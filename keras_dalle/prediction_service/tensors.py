@@ -7,19 +7,19 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
 # A proto of a few bytes can stand for a tensor of any size, whose last value repeats,
-# and an empty string is a byte or two on the wire. So much may all inputs of a call
-# take more than was sent for them.
+# and an empty string is a byte or two in a message. This is the memory that all inputs
+# of a call may take beyond the bytes that were sent for them.
 MAX_EXTRA_BYTES = 64 * 2**20
-# TensorFlow's tensors have no more, but a proto may.
+# TensorFlow's tensors have at most so many axes, but a proto may have more.
 _MAX_DIMENSIONS = 254
-# A string takes 24 bytes and its text in a tensor; as an object of Python's, a pointer,
-# 33 bytes and its text again.
+# In a tensor a string takes 24 bytes and its text. As a Python object it takes a
+# pointer, 33 bytes and its text again.
 STRING_BYTES = 24 + 8 + 33
 _TEXTS_OF_STRING = 2
-# What a piece of an answer has at most: Python's lock is free between two of them.
+# The largest piece of an answer. Python's lock is free between two pieces.
 _VALUES_AT_ONCE = 2**20
 
-# The lists of a proto, the dtype of their entries, and whose values they hold.
+# A proto's lists, the dtype of their entries, and the dtypes whose values they hold.
 _LISTS = {
     "float_val": (np.float32, "FLOAT"),
     "double_val": (np.float64, "DOUBLE"),
@@ -46,10 +46,10 @@ _LIST_OF_DTYPE = {
     for field, (entry, names) in _LISTS.items()
     for name in names.split()
 }
-# To parse a VARIANT can end the process (TensorFlow 2.20: one of type
+# Parsing a VARIANT can end the process (TensorFlow 2.20: one of type
 # "tensorflow::Tensor"), and a RESOURCE is an address within it.
 _NEVER_READ = (types_pb2.DT_VARIANT, types_pb2.DT_RESOURCE)
-# Dtypes whose bits are entries as they are, where others are converted.
+# For these dtypes an entry holds the bits; for others it holds the number.
 _BITS = {
     tf.half: np.uint16,
     tf.bfloat16: np.uint16,
@@ -59,12 +59,12 @@ _BITS = {
 
 
 def is_dtype(dtype: int) -> bool:
-    """Whether a tensor can have it, rather than a reference to one, or nothing."""
+    """Tells if a tensor can have the dtype; references and "invalid" are none."""
     return dtype in _LIST_OF_DTYPE or dtype in _NEVER_READ
 
 
 def dtype_name(dtype: int) -> str:
-    """A proto's dtype as TensorFlow's C++ writes it, such as `int64`."""
+    """Returns a proto's dtype as TensorFlow's C++ writes it, such as `int64`."""
     return types_pb2.DataType.Name(dtype).removeprefix("DT_").lower()
 
 
@@ -79,7 +79,7 @@ class TensorReader:
         self._room = MAX_EXTRA_BYTES
 
     def parse(self, proto: tensor_pb2.TensorProto) -> np.ndarray:
-        """The tensor of a proto, as the stock server's `Tensor::FromProto` reads it.
+        """Parses the tensor of a proto, as the stock server's `Tensor::FromProto` does.
 
         Raises:
             TooLarge: There are too many strings, or its last value repeats too often.
@@ -114,7 +114,7 @@ def _sizes(proto: tensor_pb2.TensorProto) -> list[int]:
 
 
 def _extra_bytes(proto: tensor_pb2.TensorProto, count: int) -> int:
-    """Memory that `count` values take beyond what was sent for them."""
+    """Returns the memory that `count` values take beyond the bytes that were sent."""
     dtype = tf.as_dtype(proto.dtype)
     values = getattr(proto, _LIST_OF_DTYPE[proto.dtype][0])
     listed = len(values) // (2 if dtype.is_complex else 1)
@@ -128,10 +128,10 @@ def _extra_bytes(proto: tensor_pb2.TensorProto, count: int) -> int:
 def fill_tensor(
     proto: tensor_pb2.TensorProto, array: np.ndarray | bytes, as_content: bool = False
 ) -> None:
-    """Writes a tensor into an empty proto, its values into the list of its dtype.
+    """Writes a tensor into an empty proto, as values of the list for its dtype.
 
     Args:
-        proto: Where to.
+        proto: The proto to fill.
         array: Values; strings as objects.
         as_content: Numbers travel as packed bytes instead.
     """
@@ -159,9 +159,9 @@ def fill_tensor(
 
 
 def _packed(field: str, entries: np.ndarray) -> bytes:
-    """A TensorProto of this list alone, written in C++ and without Python's lock."""
-    # `extend` takes them one by one, and holds the lock: 10,000,000 numbers made other
-    # callers wait for 1.9 s.
+    """Packs this list into a TensorProto, in C++ and without Python's lock."""
+    # `extend` takes them one by one and holds the lock: with 10,000,000 numbers other
+    # callers waited for 1.9 s.
     with tf.device("cpu"):
         protos = tf.io.encode_proto(
             [[entries.size]], [entries[np.newaxis]], [field], "tensorflow.TensorProto"

@@ -17,10 +17,10 @@ _logger = logging.getLogger(__name__)
 
 
 class VersionFinder:
-    """Finds the wanted versions, and logs what is amiss once, until it changes.
+    """Finds the wanted versions, and logs each problem once, until it changes.
 
     Attributes:
-        problems: Why a model, by its name, has no version.
+        problems: Model name -> the reason why it has no version.
     """
 
     def __init__(self) -> None:
@@ -28,11 +28,11 @@ class VersionFinder:
         self._said: dict[str, str] = {}
 
     def find(self, model: ModelConfig) -> dict[int, Path]:
-        """The folders of the wanted versions by number, which may be none.
+        """Returns the folders of the wanted versions by number; there may be none.
 
         Args:
-            model: Its base path, and its policy: the latest version or versions (the
-                default), all of them, or specific ones.
+            model: The model with its base path and its policy: the latest version or
+                versions (the default), all of them, or specific ones.
 
         Raises:
             ServingError: There is no such base path.
@@ -91,7 +91,7 @@ def _specific(model: ModelConfig) -> set[int]:
 
 
 def _missing(model: ModelConfig, found: dict[int, Path]) -> str:
-    """Which of the specific versions are not there."""
+    """Returns the specific versions that do not exist."""
     missing = _specific(model) - set(found)
     if not missing:
         return ""

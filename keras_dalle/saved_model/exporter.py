@@ -79,8 +79,8 @@ def export_saved_model(
 def export_to_folder(task: Any, folder: str | Path) -> None:
     """Writes the SavedModel as `folder` itself, whole or not at all.
 
-    It is the folder of a version that `export_saved_model` writes. For TF Serving, its
-    name is a number.
+    `export_saved_model` writes a version's folder with it. For TF Serving, the folder's
+    name must be a number.
 
     Args:
         task: A `DalleBartTextToImage`, or what `ServingModule` takes.

@@ -121,7 +121,7 @@ def as_markdown(card: Mapping[str, Any]) -> str:
     if length is not None:
         lines += [
             f"A prompt is read up to {length} tokens, `<s>` and `</s>` among them. The "
-            "rest of a longer one is left out, and `error` does not tell.",
+            "rest of a longer prompt is left out, and `error` stays empty.",
             "",
         ]
     if card["server_flags"]:

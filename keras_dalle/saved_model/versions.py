@@ -34,11 +34,11 @@ def list_versions(base_path: str | Path) -> dict[int, Path]:
 
 
 def free_version(directory: str | Path, version: int | None) -> int:
-    """The version that an export writes: the one asked for, or the next free one.
+    """Returns the version to export: the given one, or the next free one.
 
     Args:
-        directory: as of `export_saved_model`.
-        version: as of `export_saved_model`.
+        directory: see `export_saved_model`.
+        version: see `export_saved_model`.
 
     Raises:
         OSError: the folder cannot be written, or has the version.

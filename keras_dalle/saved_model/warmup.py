@@ -33,14 +33,14 @@ def write_warmup_records(path: Path, batch_sizes: Sequence[int]) -> int:
 
     Args:
         path: The version's folder.
-        batch_sizes: From 1 to `MAX_ROWS`; none: no file is written.
+        batch_sizes: From 1 to `MAX_ROWS`. If there are none, no file is written.
 
     Returns:
         The number of records.
 
     Raises:
         ValueError: A size is out of its range, or there are more records than a server
-            takes.
+            reads.
     """
     check_batch_sizes(batch_sizes)
     sizes = sorted(set(batch_sizes))

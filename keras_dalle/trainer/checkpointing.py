@@ -36,13 +36,13 @@ class CheckedManager(tf.train.CheckpointManager):
     """A `CheckpointManager` that never takes a damaged folder for an empty one.
 
     Args:
-        checkpoint: as of `CheckpointManager`.
-        directory: of the checkpoints.
-        **options: as of `CheckpointManager`.
+        checkpoint: see `CheckpointManager`.
+        directory: the folder of the checkpoints.
+        **options: see `CheckpointManager`.
 
     Raises:
-        ValueError: the folder has checkpoints, or the file `checkpoint`, and that does
-            not name the newest of them.
+        ValueError: the folder has checkpoints, or the file `checkpoint`, and that file
+            does not name the newest checkpoint.
     """
 
     def __init__(
@@ -59,8 +59,8 @@ class CheckedManager(tf.train.CheckpointManager):
     def save(self, checkpoint_number: int | None = None, **options: Any) -> str | None:
         """Saves, as `CheckpointManager` does.
 
-        The first checkpoint that a full disk leaves without a name is removed, since it
-        would pass for one whose name was lost.
+        If a full disk leaves the first checkpoint without a name, it is removed. A
+        later run would take it for one whose name was lost.
         """
         try:
             return super().save(checkpoint_number, **options)
@@ -71,7 +71,7 @@ class CheckedManager(tf.train.CheckpointManager):
             raise
 
     def restore_or_initialize(self) -> str | None:
-        """Restores the newest checkpoint, if there is one; its path.
+        """Restores the newest checkpoint, if there is one, and returns its path.
 
         Raises:
             ValueError: it is damaged, or of another model or optimizer.
@@ -80,17 +80,17 @@ class CheckedManager(tf.train.CheckpointManager):
             return super().restore_or_initialize()
 
     def restore(self) -> None:
-        """Restores all of the newest checkpoint, which there must be.
+        """Restores all of the newest checkpoint, which must exist.
 
         Raises:
-            ValueError: as by `restore_or_initialize`.
+            ValueError: see `restore_or_initialize`.
         """
         with _telling_of_damage(self.latest_checkpoint):
             status = self.checkpoint.restore(self.latest_checkpoint)
             status.expect_partial().assert_consumed()
 
     def remove_unfinished(self) -> None:
-        """Removes what saves left that were killed or found a full disk."""
+        """Removes the files of saves that were killed or found a full disk."""
         folder = Path(self.directory)
         for path in folder.glob("ckpt-*_temp"):
             shutil.rmtree(path, ignore_errors=True)
@@ -116,7 +116,7 @@ def _check_nothing_is_lost(directory: Path) -> None:
 
 
 def _is_whole(index: Path) -> bool:
-    """Whether a save got as far as its last file; else it never was a checkpoint."""
+    """Tells if a save has written its last file; without it there is no checkpoint."""
     try:
         tf.train.list_variables(os.fspath(index.with_suffix("")))
     except tf.errors.OpError:
@@ -134,7 +134,7 @@ def _telling_of_damage(newest: str | None) -> Iterator[None]:
             "optimizer. Resume with the recipe that wrote it, or choose a new "
             f"run folder. ({shortened(str(error))})"
         ) from error
-    # TensorFlow has an IndexError for a file that is too short.
+    # TensorFlow raises an IndexError for a file that is too short.
     except (tf.errors.OpError, IndexError) as error:
         raise ValueError(
             f"The files of the checkpoint {newest} are missing, truncated or damaged. "
@@ -157,7 +157,7 @@ class RunCheckpoints(keras.callbacks.Callback):
         in_one_place: makes a context in which a model on a mesh is an ordinary one.
 
     Raises:
-        ValueError: as by `CheckedManager`.
+        ValueError: see `CheckedManager`.
     """
 
     def __init__(

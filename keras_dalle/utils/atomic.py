@@ -23,25 +23,25 @@ def atomic_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """A file to write to that gets its name when the block ends without an error.
 
     Args:
-        path: as of `atomic_path`.
+        path: see `atomic_path`.
     """
     with atomic_path(path) as partial, partial.open("wb") as file:
         yield file
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Writes a file in UTF-8, whole or not at all; `path` as of `atomic_path`."""
+    """Writes a file in UTF-8, whole or not at all; see `atomic_path` for `path`."""
     with atomic_file(path) as file:
         file.write(text.encode())
 
 
 @contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
-    """A path to write a file to, for writers that open files themselves.
+    """Yields a path to write a file to, for writers that open files themselves.
 
     Args:
-        path: the file's name afterwards; missing folders are made. An existing file is
-            replaced and keeps its mode; where it is a symbolic link, its target is.
+        path: the file's final name; missing folders are made. An existing file is
+            replaced and keeps its mode. A symbolic link stays; its target is replaced.
 
     Raises:
         OSError: there cannot be such a file, or it cannot be written; the message
@@ -74,13 +74,13 @@ def atomic_directory(path: str | os.PathLike) -> Iterator[Path]:
         try:
             _move(partial, target)
         except OSError:
-            refuse_existing(target)  # It appeared in this moment.
+            refuse_existing(target)  # It may have appeared meanwhile.
             raise
 
 
 @contextmanager
 def replaced_directory(path: str | os.PathLike) -> Iterator[Path]:
-    """As `atomic_directory`; an existing folder makes room when the new one is whole.
+    """Works as `atomic_directory`, but a whole new folder replaces an existing one.
 
     Args:
         path: the folder's name afterwards.
@@ -111,7 +111,7 @@ def refuse_existing(path: str | os.PathLike) -> None:
 
 @contextmanager
 def _staged(path: str | os.PathLike) -> Iterator[tuple[Path, Path]]:
-    """A path on the file system of `path`, and the one that it is moved to."""
+    """Yields a path on the file system of `path`, and the path that it is moved to."""
     target = followed(path)
     with (
         telling_of_full_disk(path),
@@ -125,7 +125,7 @@ def _staged(path: str | os.PathLike) -> Iterator[tuple[Path, Path]]:
 
 
 def _move(partial: Path, target: Path) -> None:
-    """Gives what is whole its name, once the disk has it."""
+    """Renames a whole output to its final name, after it has reached the disk."""
     _sync(partial)
     if target.is_file():
         os.chmod(partial, stat.S_IMODE(target.stat().st_mode))

@@ -1,4 +1,4 @@
-"""What a user's files can cause that no check foresaw, as an error that names them."""
+"""Unforeseen errors of reading a user's files, as errors that name the files."""
 
 import os
 from collections.abc import Iterator
@@ -18,16 +18,16 @@ _KINDS = (
 
 @contextmanager
 def naming_files(source: str | os.PathLike, result: str) -> Iterator[None]:
-    """Makes a ValueError that names the files of what reading them raises.
+    """Turns errors of reading files into a ValueError that names the files.
 
-    Errors of the kinds that say what is wrong, ValueError and OSError, pass.
+    ValueError and OSError pass unchanged, since they name the fault.
 
     Args:
-        source: the files' folder.
-        result: what was to come of them.
+        source: the folder of the files.
+        result: the object that was to be made from them.
 
     Raises:
-        ValueError: something was raised that is neither.
+        ValueError: another error was raised.
     """
     try:
         yield
@@ -43,5 +43,5 @@ def naming_files(source: str | os.PathLike, result: str) -> Iterator[None]:
 
 
 def _is_of_tensorflow(error: Exception) -> bool:
-    """By name: this also runs where TensorFlow is not installed."""
+    """Compares names, since this also runs without TensorFlow."""
     return any(each.__name__ == "OpError" for each in type(error).__mro__)

@@ -59,7 +59,7 @@ def require_regular_file(path: str | os.PathLike) -> None:
 
 
 def read_limited_text(path: str | os.PathLike, max_bytes: int = MAX_TEXT_BYTES) -> str:
-    """The text of a file, or of a pipe that ends, in UTF-8.
+    """Reads the text of a file, or of a pipe that ends, in UTF-8.
 
     Raises:
         FileNotFoundError: there is no such file.

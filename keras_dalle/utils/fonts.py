@@ -1,4 +1,4 @@
-"""The fonts of this machine, and which of them draws a text."""
+"""The fonts of this machine, and the choice among them for a text."""
 
 import functools
 import os
@@ -14,9 +14,9 @@ from typing import cast
 import regex
 from PIL import Image, ImageDraw, ImageFont
 
-# Bitmap fonts draw at one size alone: Noto's colour emoji, then Apple's.
+# Bitmap fonts draw only at one size: Noto's colour emoji, then Apple's.
 BITMAP_SIZES = (109, 160)
-# Fontconfig's names of the kinds, which it sorts every font of the machine for.
+# Fontconfig's names of the kinds. For each kind it sorts all fonts of the machine.
 TEXT, EMOJI = "sans", "emoji"
 
 _FONT_FOLDERS = (
@@ -36,7 +36,7 @@ _FONT_ENDINGS = {".ttf", ".ttc", ".otf", ".otc"}
 _STYLES = ("bold", "italic", "oblique", "mono", "condensed", "serif", "light", "math")
 # macOS's font of boxes, which has one for each character.
 _BOXES_ALONE = "lastresort"
-# No font has it, so that it shows a font's box.
+# No font has this character, so it shows a font's box.
 _NO_CHARACTER = "\U0010ffff"
 _JOINERS = regex.compile(r"\p{Default_Ignorable_Code_Point}")
 _EAST_ASIAN = regex.compile(r"[\p{Han}\p{Hangul}\p{Hiragana}\p{Katakana}\p{Bopomofo}]")
@@ -48,9 +48,9 @@ class Face:
     """A font, ready to draw.
 
     Attributes:
-        font: Pillow's, for whole texts.
-        plain: the same without shaping, which tells whether it has a character.
-        scale: from the size it draws at to the one that is wanted.
+        font: Pillow's font, for whole texts.
+        plain: the same font without shaping, to test if it has a character.
+        scale: factor from its own size to the wanted size.
     """
 
     font: ImageFont.FreeTypeFont
@@ -58,43 +58,43 @@ class Face:
     scale: float = 1.0
 
     def has(self, text: str) -> bool:
-        """Whether it draws every visible character."""
+        """Tells if it draws every visible character."""
         return all(_has(self, character) for character in visible(text))
 
 
 def without_joiners(text: str) -> str:
-    """A text without joiners, variation selectors and the like."""
+    """Returns a text without joiners, variation selectors and the like."""
     return _JOINERS.sub("", text)
 
 
 def visible(text: str) -> str:
-    """A text without joiners and spaces."""
+    """Returns a text without joiners and spaces."""
     return "".join(without_joiners(text).split())
 
 
 def is_coloured(cluster: str) -> bool:
-    """Whether what a reader takes for one character is an emoji in colours."""
+    """Tells if one character, as readers see it, is an emoji in colours."""
     return "\ufe0e" not in cluster and bool(_COLOURED.search(cluster))
 
 
 @functools.cache
 def default_face(size: int) -> Face:
-    """The font that comes with Pillow: ASCII and little else."""
-    # Of a size, it is no bitmap font.
+    """Returns the font that comes with Pillow: ASCII and little else."""
+    # With a size, Pillow gives an outline font, not a bitmap.
     font = cast(ImageFont.FreeTypeFont, ImageFont.load_default(size=size))
     plain = font.font_variant(layout_engine=ImageFont.Layout.BASIC)
     return Face(font, plain)
 
 
 def face_for(text: str, kind: str, size: int) -> Face | None:
-    """The first font that has all of a text, `None` where there is none.
+    """Returns the first font that has all of a text, or `None`.
 
-    Letters are asked of the default font first, emoji of it last.
+    The default font is tried first for letters, and last for emoji.
 
     Args:
-        text: a few characters that are to be of one font.
-        kind: `TEXT` or `EMOJI`, which of the machine's fonts are asked first.
-        size: of letters, in pixels.
+        text: a few characters for one font.
+        kind: `TEXT` or `EMOJI`; such fonts of the machine are tried first.
+        size: the size of letters, in pixels.
     """
     of_machine = (_face(path, index, size) for path, index in _machine_fonts(kind))
     default = [default_face(size)]
@@ -103,7 +103,7 @@ def face_for(text: str, kind: str, size: int) -> Face | None:
 
 
 def debian_package(character: str) -> str | None:
-    """The package of Debian and Ubuntu whose fonts draw a character."""
+    """Returns the package of Debian and Ubuntu whose fonts draw a character."""
     if unicodedata.category(character) in ("Cn", "Co", "Cs"):
         return None
     if regex.match(r"\p{Emoji}", character):
@@ -113,12 +113,12 @@ def debian_package(character: str) -> str | None:
 
 @functools.cache
 def _machine_fonts(kind: str) -> Sequence[tuple[str, int]]:
-    """Files and the index of a font within, in the order of the system's preference."""
+    """Returns font files, each with an index in it, in the system's order."""
     return tuple(_by_fontconfig(kind) or _in_known_folders(kind))
 
 
 def _by_fontconfig(kind: str) -> list[tuple[str, int]]:
-    """Fontconfig's choice, without those that have nothing but what others have."""
+    """Returns fontconfig's choice, without fonts that add no character."""
     if shutil.which("fc-match") is None:
         return []
     command = ["fc-match", "--sort", "--format", "%{index}\t%{file}\n", kind]
@@ -127,7 +127,7 @@ def _by_fontconfig(kind: str) -> list[tuple[str, int]]:
     except (OSError, subprocess.SubprocessError):
         return []
     pairs = [line.split("\t", 1) for line in os.fsdecode(found.stdout).splitlines()]
-    # The upper bits tell a variation of the font, which Pillow does not take.
+    # The upper bits name a variation of the font, which Pillow cannot use.
     return [(path, int(index) & 0xFFFF) for index, path in pairs]
 
 
@@ -150,7 +150,7 @@ def _in_known_folders(kind: str) -> list[tuple[str, int]]:
 
 @functools.cache
 def _face(path: str, index: int, size: int) -> Face | None:
-    """A file's font, or `None` where Pillow cannot use it."""
+    """Opens a file's font; returns `None` if Pillow cannot use it."""
     for try_size in (size, *BITMAP_SIZES):
         try:
             font = ImageFont.truetype(path, try_size, index)
@@ -163,7 +163,7 @@ def _face(path: str, index: int, size: int) -> Face | None:
 
 @functools.cache
 def _has(face: Face, character: str) -> bool:
-    """Whether a font shows a character as something else than its box."""
+    """Tells if a font draws a character, and not only its box."""
     drawn = _drawn(face.plain, character)
     return drawn.getbbox() is not None and drawn != _box(face)
 

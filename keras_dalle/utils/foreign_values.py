@@ -22,7 +22,7 @@ def shortened(value: Any) -> str:
 
 
 def described(error: BaseException) -> str:
-    """Returns what a library says of a fault, on one line of bounded length.
+    """Returns a library's text about a fault, on one line of bounded length.
 
     A library's text may hold all of the file that it complains about.
     """
@@ -32,10 +32,10 @@ def described(error: BaseException) -> str:
 
 @contextmanager
 def naming(path: str | os.PathLike) -> Iterator[None]:
-    """Puts the file in front of a ValueError about what was read from it.
+    """Puts the file in front of a ValueError about its content.
 
-    What a file's content of another kind causes, such as a list for an object, is a
-    ValueError then too.
+    Errors for content of another type, such as a list in place of an object, also
+    become a ValueError.
     """
     try:
         yield
@@ -57,7 +57,7 @@ def one_line(text: str) -> str:
 
 
 class _ShortRepr(reprlib.Repr):
-    """reprlib's, for wide strings and for integers that have no decimal text."""
+    """A `reprlib.Repr` for wide strings, and for integers without a decimal text."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Writers of all kinds tell of a full disk in one way."""
+"""One error for a full disk, whatever library writes."""
 
 import errno
 import os
@@ -14,14 +14,14 @@ ADVICE = "Free some space there, or write elsewhere."
 def telling_of_full_disk(
     path: str | os.PathLike, advice: str = ADVICE
 ) -> Iterator[None]:
-    """Makes one OSError, which names `path`, of each way to say that a disk is full.
+    """Turns every error about a full disk into one OSError that names `path`.
 
-    Python's own has a number; those of TensorFlow and HDF5 have the words of the
-    operating system in their text.
+    Python's own error has a number. TensorFlow's and HDF5's have the operating system's
+    words in their text.
 
     Args:
-        path: what is written.
-        advice: what mends it.
+        path: the file or folder to write.
+        advice: the remedy for the user.
     """
     try:
         yield

@@ -11,13 +11,13 @@ from keras_dalle.utils.foreign_values import described, shortened
 
 _MAX_OBJECTS = 200_000
 _MAX_SHARDS = 1000
-# Zeros that gzip packed take a thousandth; a model's weights a half.
+# gzip packs zeros to a thousandth, and a model's weights to a half.
 _MAX_EXPANSION = 100
 _SMALL = 2**26
 
 
 def weight_shapes(path: str | os.PathLike) -> dict[str, tuple[int, ...]]:
-    """The tensors of one `.weights.h5`, or of the shards that a `.weights.json` names.
+    """Returns the shapes in a `.weights.h5`, or in the shards of a `.weights.json`.
 
     Returns:
         Keras's name, such as "layers/embedding/vars/0" -> shape.
@@ -25,7 +25,7 @@ def weight_shapes(path: str | os.PathLike) -> dict[str, tuple[int, ...]]:
     Raises:
         FileNotFoundError: there is no such file, or a shard is missing.
         ValueError: a file is damaged, holds something else than numbers, or unpacks to
-            far more than it has; the message names it.
+            far more bytes than it has; the message names it.
     """
     path = Path(path)
     if path.suffix == ".json":
@@ -48,7 +48,7 @@ def weight_shapes(path: str | os.PathLike) -> dict[str, tuple[int, ...]]:
 
 
 def _walk(file: h5py.File) -> tuple[dict[str, tuple[int, ...]], int]:
-    """Shapes by name, and the number of bytes of all together."""
+    """Returns shapes by name, and the number of bytes of all together."""
     shapes: dict[str, tuple[int, ...]] = {}
     sizes: list[int] = []
     seen = 0
@@ -74,7 +74,7 @@ def _walk(file: h5py.File) -> tuple[dict[str, tuple[int, ...]], int]:
 
 
 def shard_names(path: str | os.PathLike) -> list[str]:
-    """The files beside a `.weights.json` that it names.
+    """Returns the files that a `.weights.json` names beside it.
 
     Raises:
         FileNotFoundError: there is no such file.

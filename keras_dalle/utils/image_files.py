@@ -10,11 +10,11 @@ from PIL import Image, ImageOps, PngImagePlugin, features
 
 from keras_dalle.utils.picture_files import PictureRefused, opened_picture
 
-# What cameras, browsers and editors write.
+# The formats that cameras, browsers and editors write.
 READABLE = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 # Of a mask: as white as this is white. Editors soften edges, and JPEG makes noise.
 _WHITE = 128
-# What greys of 2 and 4 bits are multiplied by when Pillow decodes them.
+# Pillow multiplies greys of 2 and 4 bits by these factors when it decodes them.
 _GREY_STEPS = {"L;2": 85, "L;4": 17}
 # MPO is a JPEG with further pictures behind it.
 _WITH_NOISE = ("JPEG", "MPO")
@@ -22,9 +22,9 @@ _TIFF_BITS, _TIFF_PHOTOMETRY, _WHITE_IS_ZERO = 258, 262, 0
 
 
 def readable_formats() -> tuple[str, ...]:
-    """Pillow's names of the formats that are read: AVIF and HEIC where it can."""
+    """Returns Pillow's names of the formats that it can read here."""
     avif = ("AVIF",) if features.check("avif") else ()
-    # By a plug-in that the user has registered.
+    # A plug-in that the user has registered may read it.
     heic = ("HEIF",) if "HEIF" in Image.OPEN else ()
     return READABLE + avif + heic
 
@@ -42,8 +42,8 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
 
     Raises:
         OSError: there is no such file.
-        ValueError: it is no picture, damaged, too large or in colours that cannot be
-            read; the message names it.
+        ValueError: it is no picture, is damaged or too large, or has unreadable
+            colours; the message names it.
     """
     image = _eight_bit(_upright(path)[0])
     if image.has_transparency_data:
@@ -54,10 +54,9 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
 
 
 def read_mask(path: str | os.PathLike) -> np.ndarray:
-    """Where a mask is white, or where it is transparent if any of it is.
+    """Reads where a mask is white, or transparent if any pixel is transparent.
 
-    Of a mask of the values 0 and 1 alone, 1 is white, but not of a JPEG, where that is
-    noise.
+    If a mask has only the values 0 and 1, 1 is white. In a JPEG such values are noise.
 
     Args:
         path: as of `read_image`.
@@ -66,8 +65,8 @@ def read_mask(path: str | os.PathLike) -> np.ndarray:
         bool [H, W].
 
     Raises:
-        OSError, ValueError: as by `read_image`; or all that is not transparent is
-            white, so that nobody knows which of both is meant.
+        OSError, ValueError: see `read_image`; or all pixels that are not transparent
+            are white, so that the mask can mean either.
     """
     image, kind = _upright(path)
     shown = _eight_bit(image)
@@ -95,7 +94,7 @@ def _check_not_opposite(is_transparent_HW, grey_HW, path):
 
 
 def _upright(path: str | os.PathLike) -> tuple[Image.Image, str | None]:
-    """A picture, in "I;16" where it is grey of more than 8 bits, and its format."""
+    """Returns a picture and its format. Grey of more than 8 bits is in "I;16"."""
     formats = readable_formats()
     with Path(path).open("rb") as file, opened_picture(file, path, formats) as opened:
         _mend_transparent_colour(opened, path)
@@ -107,7 +106,7 @@ def _upright(path: str | os.PathLike) -> tuple[Image.Image, str | None]:
 
 
 def _mend_transparent_colour(opened: Image.Image, path: str | os.PathLike) -> None:
-    """PNG's one transparent colour is in the file's bits, Pillow's pixels in 8."""
+    """Scales PNG's transparent colour from the file's bits to Pillow's 8 bits."""
     if not isinstance(opened, PngImagePlugin.PngImageFile) or not opened.tile:
         return
     if "transparency" not in opened.info:
@@ -137,7 +136,7 @@ def _check_colours(image: Image.Image, path: str | os.PathLike) -> None:
 
 def _sixteen_bit(image: Image.Image, opened: Image.Image) -> Image.Image:
     values_HW = np.asarray(image).astype(np.uint16)
-    # The attribute is of TIFF alone.
+    # Only TIFF has the attribute.
     tags = getattr(opened, "tag_v2", {})
     (bits,) = tags.get(_TIFF_BITS, (16,))
     values_HW <<= 16 - bits
@@ -149,11 +148,11 @@ def _sixteen_bit(image: Image.Image, opened: Image.Image) -> Image.Image:
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """The same; grey of 16 bits in 8, with its transparent value as alpha."""
+    """Returns 16-bit grey in 8 bits, with its transparent value as alpha."""
     if image.mode != "I;16":
         # Pillow has no way from premultiplied grey to RGBA.
         return image.convert("LA") if image.mode == "La" else image
-    # Pillow's own conversion makes white of all that is not dark.
+    # Pillow's own conversion turns all but dark greys into white.
     values_HW = np.asarray(image)
     grey_HW = (values_HW >> 8).astype(np.uint8)
     if "transparency" not in image.info:

@@ -29,9 +29,9 @@ def image_grid(
     Args:
         images: uint8 [N, H, W, 3].
         columns: Pictures a row. About the square root of N if `None`.
-        labels: [N] texts, wrapped to the width of a column. The fonts of the machine
-            draw them, in every script and emoji that one has. Else there is a box, and
-            a `MissingGlyphs` warning.
+        labels: [N] texts, wrapped to the width of a column. The machine's fonts draw
+            them. A character that no font has is a box, with a `MissingGlyphs`
+            warning.
 
     Raises:
         ValueError: Wrong shape or type, or not one label a picture.

@@ -27,13 +27,13 @@ from keras_dalle.utils.text_direction import embedding_levels, in_visual_order
 
 FONT_SIZE = 13
 LINE_HEIGHT = 16
-# Marks may be piled up without end.
+# A text may pile up any number of marks.
 MAX_ASCENT, MAX_LINE_HEIGHT = 2 * LINE_HEIGHT, 3 * LINE_HEIGHT
 MAX_CLUSTER_CHARACTERS = 32
 MAX_TOLD = 10
 # Slanted letters reach beyond their width.
 _OVERHANG = 3
-# Controls have no form, and those of direction would turn other labels' order.
+# Controls have no shape, and direction controls would change other labels' order.
 _CONTROLS = regex.compile(r"[\p{Cc}\p{Bidi_Control}--\s]", regex.VERSION1)
 _MIRRORED = str.maketrans("()[]{}<>«»", ")(][}{><»«")
 _SURROGATES = regex.compile(r"\p{Cs}")
@@ -49,12 +49,12 @@ class Run:
 
     @property
     def is_shaped(self) -> bool:
-        """Whether Raqm joins letters and emoji, and knows both directions."""
+        """Tells if Raqm joins letters and emoji, and knows both directions."""
         return self.face.font.layout_engine == ImageFont.Layout.RAQM
 
     @property
     def shown(self) -> str:
-        """What Pillow is given to draw."""
+        """Returns the text that Pillow draws."""
         if self.is_shaped:
             return self.text
         text = without_joiners(self.text)
@@ -64,7 +64,7 @@ class Run:
 
     @property
     def direction(self) -> str | None:
-        """As of Pillow."""
+        """Returns the direction, by Pillow's name."""
         if not self.is_shaped:
             return None
         return "rtl" if self.is_right_to_left else "ltr"
@@ -174,18 +174,18 @@ def wrapped(label: str, width: int) -> list[Line]:
 
 
 def readable(label: str) -> str:
-    """A label without controls, and with a sign in place of what is no character."""
+    """Returns a label without controls, with a sign in place of invalid characters."""
     text = _SURROGATES.sub("\ufffd", _CONTROLS.sub("", label))
     return "".join(cluster[:MAX_CLUSTER_CHARACTERS] for cluster in clusters_of(text))
 
 
 def clusters_of(text: str) -> list[str]:
-    """What a reader takes for single characters: an emoji with its skin tone."""
+    """Splits a text into characters as readers see them: emoji with skin tones."""
     return regex.findall(r"\X", text)
 
 
 def boxes_message(labels: Iterable[str]) -> str | None:
-    """What to say of characters that no font of the machine has, if there are any."""
+    """Returns a message about characters that no font has, if there are any."""
     boxes = [
         character
         for label in labels
@@ -210,7 +210,7 @@ def boxes_message(labels: Iterable[str]) -> str | None:
 
 @functools.lru_cache(maxsize=4096)
 def line_of(text: str) -> Line:
-    """A line of this text."""
+    """Returns a line with this text."""
     clusters = clusters_of(text)
     levels = embedding_levels(clusters)
     pieces = zip(levels, _faces(clusters), clusters, strict=True)
@@ -222,11 +222,11 @@ def line_of(text: str) -> Line:
 
 
 def _faces(clusters: Sequence[str]) -> Iterator[Face]:
-    """The font of each cluster: one for a word if there is such, else one for each."""
+    """Returns the font of each cluster; it is one font per word if possible."""
     face = default = default_face(FONT_SIZE)
     for kind, group in itertools.groupby(clusters, _kind):
         word = list(group)
-        if kind is None:  # A space is of the font before it.
+        if kind is None:  # A space takes the font before it.
             face = face if face.scale == 1.0 else default
             yield from [face] * len(word)
             continue

@@ -42,7 +42,7 @@ _DAMAGE = (
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
-# What files of some formats have at a place near their beginning.
+# Bytes that some formats have at a fixed place near their beginning.
 _SIGNATURES = (
     ("PNG", 0, b"\x89PNG\r\n"),
     ("JPEG", 0, b"\xff\xd8\xff"),
@@ -71,7 +71,7 @@ _HEADER_BYTES = 16
 
 
 class PictureRefused(ValueError):
-    """A whole picture that is not read, with the reason."""
+    """A whole picture that cannot be read, with the reason."""
 
 
 @dataclass(frozen=True)
@@ -294,7 +294,7 @@ def opened_picture(
 
 
 def _format_of(header: bytes) -> str | None:
-    """The format that a file begins like, by Pillow's name if it has one."""
+    """Finds the format by a file's first bytes, as Pillow's name if it has one."""
     for name, place, signature in _SIGNATURES:
         if header[place:].startswith(signature):
             return name
@@ -303,7 +303,7 @@ def _format_of(header: bytes) -> str | None:
 
 @contextmanager
 def _without_libtiff_lines() -> Iterator[None]:
-    """Keeps what libtiff writes to standard error by itself away: Pillow raises too."""
+    """Hides libtiff's lines on standard error, since Pillow raises too."""
     try:
         kept = os.dup(2)
     except OSError:  # closed

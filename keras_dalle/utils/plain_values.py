@@ -1,6 +1,6 @@
 """Texts and numbers that a user gives: one of them, or one for each row.
 
-Libraries convert in silence what is none: NumPy reads `True`, `"1"` and 1.5 as the
+Libraries silently convert other values: NumPy reads `True`, `"1"` and 1.5 as the
 integer 1.
 """
 
@@ -16,7 +16,7 @@ from keras_dalle.utils.foreign_values import shortened
 
 
 def texts(name: str, values: Any) -> np.ndarray:
-    """Texts, `str` or `bytes`, as objects [] or [B].
+    """Returns texts, `str` or `bytes`, as objects [] or [B].
 
     Args:
         name: of the values, for errors.
@@ -38,7 +38,7 @@ def texts(name: str, values: Any) -> np.ndarray:
 
 
 def byte_strings(name: str, values: Any) -> np.ndarray:
-    """Contents of files as objects [] or [B].
+    """Returns contents of files as objects [] or [B].
 
     Args:
         name: of the values, for errors.
@@ -51,12 +51,12 @@ def byte_strings(name: str, values: Any) -> np.ndarray:
 
 
 def integers(name: str, values: Any, dtype: Any) -> np.ndarray:
-    """Integers as an array [] or [B] of an integer type.
+    """Returns integers as an array [] or [B] of an integer type.
 
     Args:
         name: of the values, for errors.
         values: one integer or a list, array or tensor of integers.
-        dtype: of the result.
+        dtype: the result's integer type.
 
     Raises:
         ValueError: it is something else, or is too large for the type.
@@ -74,7 +74,7 @@ def integers(name: str, values: Any, dtype: Any) -> np.ndarray:
 
 
 def reals(name: str, values: Any) -> np.ndarray:
-    """Numbers as float64 [] or [B]; infinities and NaN among them.
+    """Returns numbers as float64 [] or [B]; infinities and NaN are allowed.
 
     Args:
         name: of the values, for errors.
@@ -93,15 +93,15 @@ def reals(name: str, values: Any) -> np.ndarray:
 
 
 def count(name: str, value: Any, at_least: int = 1) -> int:
-    """One integer of at least that much.
+    """Returns one integer, not below a minimum.
 
     Args:
         name: of the value, for errors.
         value: the integer.
-        at_least: the least that is allowed.
+        at_least: the smallest allowed value.
 
     Raises:
-        ValueError: it is none, or is less.
+        ValueError: it is no integer, or is smaller.
     """
     (value,) = _as_objects(value).flat if np.ndim(value) == 0 else (value,)
     if not _is_integer(value) or value < at_least:
@@ -127,7 +127,7 @@ def _checked(
 
 
 def _as_objects(values: Any) -> np.ndarray:
-    """An array of the Python values; nothing but lists and arrays is taken apart."""
+    """Returns the Python values as an array; it takes only lists and arrays apart."""
     if isinstance(values, list | tuple):
         found = np.empty(len(values), object)
         for place, value in enumerate(values):
@@ -141,7 +141,7 @@ def _as_objects(values: Any) -> np.ndarray:
 
 
 def _scalar(value: Any) -> Any:
-    """What an array of no axis holds, of the array's own type."""
+    """Returns the value in an array without axes, in the array's own type."""
     if isinstance(value, np.generic) or not hasattr(value, "__array__"):
         return value
     array = np.asarray(value)

@@ -1,4 +1,4 @@
-"""Folders for what is not whole yet; those of dead processes do not stay."""
+"""Folders for unfinished outputs. Those of dead processes are removed later."""
 
 import contextlib
 import fcntl
@@ -14,10 +14,10 @@ LOCK_FILE = "lock"
 
 @contextlib.contextmanager
 def staging_folder(parent: Path) -> Iterator[Path]:
-    """A folder of its own in `parent`, which is gone at the end of the block.
+    """Makes a folder of its own in `parent`, which is removed at the end of the block.
 
-    It has a dot-name, which servers that poll for integer names do not see. What dead
-    processes left of such folders is removed: a living one holds a lock on its own.
+    It has a dot-name, which servers that poll for integer names do not see. Folders of
+    dead processes are removed: a living process holds a lock on its own folder.
 
     Args:
         parent: an existing folder.
@@ -27,14 +27,14 @@ def staging_folder(parent: Path) -> Iterator[Path]:
     try:
         yield staging
     finally:
-        # What cannot be removed now is left to the next process.
+        # The next process removes what cannot be removed now.
         with contextlib.suppress(OSError):
             _remove(staging)
         os.close(lock)
 
 
 def _locked_folder(parent: Path) -> tuple[Path, int]:
-    """A new folder and its lock: to close that, or to die, releases it."""
+    """Makes a folder and its lock. Closing it, or the process's end, releases it."""
     while True:
         staging = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
         # Another process may remove the folder before it is locked.
@@ -48,8 +48,8 @@ def _locked_folder(parent: Path) -> tuple[Path, int]:
 def _is_locked_by(descriptor: int) -> bool:
     """Locks the file, unless another process has done so.
 
-    A file system without locks counts as locked: there nothing can be locked again,
-    so that no process removes another's folder.
+    A file system without locks counts as locked. Nobody can lock a file there again,
+    so no process removes another's folder.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -61,7 +61,7 @@ def _is_locked_by(descriptor: int) -> bool:
 
 
 def _remove_abandoned(parent: Path) -> None:
-    """Leaves alone what is in doubt, as on a file system without locks."""
+    """Removes the folders of dead processes. A folder in doubt stays."""
     with contextlib.suppress(OSError), os.scandir(parent) as entries:
         for entry in entries:
             if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False):
@@ -70,7 +70,7 @@ def _remove_abandoned(parent: Path) -> None:
 
 def _remove_if_abandoned(staging: Path) -> None:
     with contextlib.suppress(OSError):
-        staging.rmdir()  # Killed before there was a lock, or after.
+        staging.rmdir()  # Its process was killed before it locked, or after.
     with contextlib.suppress(OSError):
         lock = os.open(staging / LOCK_FILE, os.O_RDWR | os.O_NOFOLLOW)
         try:
@@ -81,7 +81,7 @@ def _remove_if_abandoned(staging: Path) -> None:
 
 
 def _remove(staging: Path) -> None:
-    """Removes the lock last: a folder that has things and no lock would stay."""
+    """Removes the lock last: a folder with files and no lock would stay for ever."""
     with os.scandir(staging) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):

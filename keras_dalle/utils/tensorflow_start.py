@@ -1,4 +1,4 @@
-"""How TensorFlow starts for a command; to be said before anything imports it."""
+"""The start of TensorFlow for a command; call this before anything imports it."""
 
 import ctypes
 import os
@@ -10,7 +10,7 @@ import wrapt
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 # For TensorFlow and Abseil: 0 information, 1 warnings, 2 errors, 3 fatal errors.
 ERRORS, FATAL_ERRORS = 2, 3
-# Where a machine has no GPU, TensorFlow tells that as an error (`cuInit`). Errors that
+# On a machine without a GPU, TensorFlow logs an error about it (`cuInit`). Errors that
 # a user should read come as exceptions.
 DEFAULTS = {
     "KERAS_BACKEND": "tensorflow",
@@ -26,11 +26,11 @@ SET_MIN_LOG_LEVEL = "_ZN4absl12lts_2025012714SetMinLogLevelENS0_18LogSeverityAtL
 
 
 def prepare_tensorflow() -> None:
-    """Chooses Keras's backend, oneDNN and quiet logs; variables that are set stay.
+    """Chooses Keras's backend, oneDNN and quiet logs, unless variables are set.
 
-    TensorFlow logs in two ways. One heeds `TF_CPP_MIN_LOG_LEVEL`. The other, Abseil's
-    (`I0000 00:00:…`, such as MLIR's and those of GPUs), heeds nothing that can be set
-    from outside, and is given the same level here, or that of errors if it is lower.
+    TensorFlow logs in two ways. One obeys `TF_CPP_MIN_LOG_LEVEL`. The other is Abseil's
+    (`I0000 00:00:…`, such as the lines of MLIR and GPUs). No variable changes it. Here
+    it gets the same level, but at most the level of errors.
     """
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
@@ -38,11 +38,11 @@ def prepare_tensorflow() -> None:
 
 
 def _quieten_abseil(tensorflow: ModuleType) -> None:
-    """Does nothing where TensorFlow is built in another way, as on macOS."""
+    """Lowers Abseil's log level. Does nothing on other builds, such as macOS's."""
     level = os.environ.get(LOG_LEVEL, "")
     library = Path(tensorflow.__file__ or "").with_name(ABSEIL_LIBRARY)
     if level.isdecimal() and library.is_file():
-        # TensorFlow has loaded it: this finds it again.
+        # TensorFlow has loaded this library already.
         function = getattr(ctypes.CDLL(str(library)), SET_MIN_LOG_LEVEL, None)
         if function is not None:
             function.argtypes, function.restype = [ctypes.c_int], None

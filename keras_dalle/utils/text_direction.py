@@ -1,7 +1,7 @@
-"""The order in which the parts of a line stand, where it is read both ways.
+"""The order of a line's parts if they are read in both directions.
 
-A small part of Unicode's bidirectional algorithm (UAX #9): no marks of embedding, which
-labels are rid of, and numbers without their signs.
+This is a small part of Unicode's bidirectional algorithm (UAX #9). It has no embedding
+marks, which are removed from labels, and no signs of numbers.
 """
 
 import unicodedata
@@ -15,9 +15,9 @@ _NUMBERS = ("EN", "AN")
 
 
 def embedding_levels(clusters: Sequence[str]) -> list[int]:
-    """The level of each cluster of a line: odd ones are read from right to left.
+    """Returns each cluster's level in a line. Odd levels are read from right to left.
 
-    The line is read as its first letter is.
+    The line has the direction of its first letter.
     """
     classes = [_class(cluster) for cluster in clusters]
     base = next((kind for kind in classes if kind in ("L", "R")), "L")
@@ -32,9 +32,9 @@ def embedding_levels(clusters: Sequence[str]) -> list[int]:
 
 
 def _with_neutrals(classes: Sequence[str | None], base: str) -> list[str | None]:
-    """Spaces and signs between two of one direction are of that, and else as the line.
+    """Gives neutral signs the direction of both neighbours, or else the line's.
 
-    Numbers are of the direction around them there.
+    Numbers count as letters of the direction around them.
     """
     sides = ["R" if kind == "number" else kind for kind in classes]
     resolved = list(classes)
@@ -47,7 +47,7 @@ def _with_neutrals(classes: Sequence[str | None], base: str) -> list[str | None]
 
 
 def in_visual_order(parts: Sequence[tuple[int, T]]) -> list[T]:
-    """Parts of a line with their levels, as they stand from left to right."""
+    """Returns parts of a line with their levels, from left to right."""
     order = list(parts)
     levels = [level for level, _ in parts]
     for level in range(max(levels, default=0), 0, -1):

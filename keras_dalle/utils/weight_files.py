@@ -12,18 +12,18 @@ import numpy as np
 
 from keras_dalle.utils.atomic import atomic_path
 
-# What the files of a preset have beside weights, generously.
+# A generous size for a preset's files beside its weights.
 HEADERS = 2**20
 
 
 def check_room(folder: str | os.PathLike, model: Any) -> None:
     """Raises OSError unless a folder's disk has room for a model's weights.
 
-    HDF5 must not find out: where it cannot write while it closes a file, h5py 3.16 ends
-    the process by SIGSEGV, or says nothing (tests/trainer/test_damaged_runs.py).
+    HDF5 must not meet a full disk: if it cannot write when it closes a file, h5py 3.16
+    ends the process by SIGSEGV or says nothing (tests/trainer/test_damaged_runs.py).
 
     Args:
-        folder: exists.
+        folder: an existing folder.
         model: a `keras.Model`.
     """
     sizes = (
@@ -42,7 +42,7 @@ def _take_room(folder: str | os.PathLike, size: int) -> None:
 def check_weight_files(preset_directory: str | os.PathLike) -> None:
     """Raises OSError unless each `*.weights.h5` of a preset is whole.
 
-    A full disk is noticed when HDF5 closes a file, and h5py drops what it is told then.
+    HDF5 notices a full disk when it closes a file, and h5py ignores that error.
     """
     for path in sorted(Path(preset_directory).glob("*.weights.h5")):
         try:

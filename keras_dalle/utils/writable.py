@@ -1,4 +1,4 @@
-"""Places of outputs: what is wrong with one is said before anything is drawn."""
+"""Checks of the places of outputs, before anything is drawn."""
 
 import os
 from pathlib import Path
@@ -17,7 +17,7 @@ def check_file_place(path: str | os.PathLike) -> None:
             f"{os.fspath(path)} must be an ordinary file, or not exist yet. Received: "
             f"{_kind(target)}. Name another file."
         )
-    # What is whole is moved into its folder, also in place of a file.
+    # A whole file is moved into its folder, also over an existing file.
     _check_parent(target, path)
     if target.exists():
         _check_permission(target, path)
@@ -43,12 +43,12 @@ def check_folder_place(path: str | os.PathLike) -> None:
 
 
 def followed(path: str | os.PathLike) -> Path:
-    """The path that symbolic links at the end of `path` lead to."""
+    """Returns the path that symbolic links at the end of `path` lead to."""
     return Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
 
 
 def existing_parent(path: Path) -> Path:
-    """The nearest folder above `path` that exists."""
+    """Returns the nearest folder above `path` that exists."""
     parent = path.absolute().parent
     while not os.path.lexists(parent):
         parent = parent.parent

@@ -13,9 +13,9 @@ MAX_YAML_BYTES = 2**19
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe one without aliases.
+    """PyYAML's safe loader without aliases.
 
-    40 levels of aliases, in 1 KB, stand for more values than a computer can walk over.
+    40 levels of aliases, in 1 KB, stand for more values than a computer can read.
     """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
@@ -28,7 +28,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_yaml(path: str | os.PathLike) -> Any:
-    """The content of a YAML file; tags that would build Python objects are errors.
+    """Reads a YAML file. Tags that would build Python objects are errors.
 
     Raises:
         FileNotFoundError: there is no such file.

@@ -42,7 +42,7 @@ def test_options_of_no_use_are_refused_at_once(words, message):
 def test_addresses_that_are_none(address):
     result = run_command("client", address, "x")
     assert result.exit_code == 2, result.output
-    assert "A server's address is HOST:PORT, as 127.0.0.1:8500" in result.stderr
+    assert "A server's address is HOST:PORT, such as 127.0.0.1:8500" in result.stderr
 
 
 @pytest.mark.parametrize(

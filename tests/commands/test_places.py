@@ -1,4 +1,4 @@
-"""What can be known before a model is loaded is said before."""
+"""Faults of places and options are reported before a model is loaded."""
 
 import os
 

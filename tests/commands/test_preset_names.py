@@ -41,7 +41,7 @@ def test_what_cannot_be_downloaded_is_one_message(no_network, tmp_path, preset):
 def test_a_vqgan_draws_nothing():
     result = run("generate", "a cat", "--preset", "vqgan_imagenet_f16_16384")
     assert "Unknown preset: vqgan_imagenet_f16_16384" in result.stderr
-    assert "To be downloaded: dalle_mini, dalle_mega" in result.stderr
+    assert "For download: dalle_mini, dalle_mega" in result.stderr
 
 
 def test_the_shipped_preset_is_known_by_its_name_and_files():

@@ -135,7 +135,7 @@ def test_switches_have_the_stock_parsers_spellings(tmp_path, value):
     ],
 )
 def test_what_a_switch_says(tmp_path, busy, flags, on):
-    """By a parameters file, which without batching is an error."""
+    """Tests it with a parameters file, which is an error without batching."""
     file = tmp_path / "batching.config"
     file.write_text("")
     text = message(tmp_path, f"--batching_parameters_file={file}", *flags, *busy)

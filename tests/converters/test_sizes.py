@@ -275,7 +275,7 @@ def test_the_original_s_configurations_are_read(changes):
 
 
 def test_a_folder_that_is_a_pipe_s(directory):
-    """The command's way, from telling the format on."""
+    """Goes the way of the command, which first finds the format."""
     shutil.move(directory / WEIGHTS, directory / "kept")
     os.mkfifo(directory / WEIGHTS)
     with pytest.raises(ValueError, match=f"{WEIGHTS} must be a regular file"):

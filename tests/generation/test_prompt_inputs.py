@@ -79,7 +79,7 @@ def test_each_row_of_a_dataset_has_its_own_settings(task, expected):
         (None, "`prompts` must be a text, .* Received: None"),
         (["x", float("nan")], "`prompts` must be a text, .* nan"),
         ({"prompts": ["x"], "negative_prompts": [3]}, "`negative_prompts` must be"),
-        ({"prompts": ["x"], "negative_prompts": ["y"] * 2}, r"one a prompt \(=1\)"),
+        ({"prompts": ["x"], "negative_prompts": ["y"] * 2}, r"one per prompt \(=1\)"),
         ({"prompt": "x"}, "a dictionary with `prompts` .* Received: .'prompt'"),
         (tf.data.Dataset.from_tensors("x").repeat(), "a dataset that ends"),
         (tf.data.Dataset.from_tensors(("x", 1)), "tuples of 2. .*lambda x, y: x"),
@@ -140,7 +140,7 @@ def test_negative_token_ids(task):
         ({"token_ids": [0, 2]}, "'token_ids'"),
         (
             {"prompts": [[0, 2]] * 3, "negative_prompts": [[0, 2]] * 2},
-            r"one a prompt \(=3\). Received: 2",
+            r"one per prompt \(=3\). Received: 2",
         ),
     ],
 )

@@ -51,7 +51,7 @@ def test_a_cut_is_told_with_its_place(task):
 
 
 def test_python_warns(task):
-    with pytest.warns(PromptWarning, match="cut behind .* So it is with 1 more"):
+    with pytest.warns(PromptWarning, match="cut behind .* Also 1 more"):
         task.generate({"prompts": [LONG, "a"], "negative_prompts": "not " + LONG})
     with pytest.warns(PromptWarning, match=r"'3' with weight 2.* write `\\:2`"):
         task.generate("3:2 AND a goal")

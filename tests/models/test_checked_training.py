@@ -1,4 +1,4 @@
-"""What `fit` and its kin take, and how they refuse what they do not."""
+"""The data that `fit` and similar methods take, and their errors for others."""
 
 import keras
 import numpy as np
@@ -182,7 +182,7 @@ def test_pictures_have_weights(task):
     task.compile()
     assert history["loss"] == pytest.approx([expected], rel=1e-5)
     assert history["val_loss"] == pytest.approx([expected], rel=1e-5)
-    with pytest.raises(ValueError, match=r"one a picture \(=4\).* Received: \[3\]"):
+    with pytest.raises(ValueError, match=r"one per picture \(=4\).* Received: \[3\]"):
         task.fit(data, sample_weight=weight[:3], verbose=0)
 
 

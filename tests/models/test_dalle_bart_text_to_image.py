@@ -229,7 +229,7 @@ def test_any_prompt_has_a_picture(task, prompt):
         ({"top_p": 0.0}, "`top_p` must be above 0"),
         ({"top_k": -3}, "`top_k` must be 0"),
         ({"guidance_scale": float("nan")}, "`guidance_scale` must be a finite"),
-        ({"seed": [1, 2, 3]}, r"`seed` must be one value, or one a prompt \(=2\)"),
+        ({"seed": [1, 2, 3]}, r"`seed` must be one value, or one per prompt \(=2\)"),
         ({"seed": 2**64}, "`seed` must fit int64. Received: 18446744073709551616"),
         ({"num_images": 0}, "`num_images` must be an integer of at least 1"),
     ],

@@ -1,4 +1,4 @@
-"""`.keras` files: what `save` and `ModelCheckpoint` write trains on, bit for bit."""
+"""Models from `.keras` files continue their training bit for bit."""
 
 import hashlib
 import io
@@ -110,7 +110,7 @@ print(len(task.trainable_variables), here.digest(task))
 
 
 def test_one_import_is_enough_in_a_fresh_process(tmp_path):
-    """With Shampoo, for which the layers that stay frozen matter most."""
+    """Uses Shampoo, for which frozen layers matter most."""
     task = noisy_task()
     FineTuning(embeddings_only=True).apply(task)
     # Eagerly, since Shampoo's step takes long to trace.

@@ -1,4 +1,4 @@
-"""What users of Keras do with a model: freeze, quantize, export, copy."""
+"""Keras's operations on a model: freeze, quantize, export, copy."""
 
 import copy
 import pickle
@@ -124,7 +124,7 @@ def test_copies_have_all_that_a_model_has(task):
 
 
 def test_a_clone_is_the_training_graph(task):
-    """Of every KerasHub task Keras clones that alone."""
+    """Keras clones only that graph of any KerasHub task."""
     inputs = {
         "encoder_token_ids": np.array([[0, 5, 2, 1]]),
         "encoder_padding_mask": np.array([[1, 1, 1, 0]]),

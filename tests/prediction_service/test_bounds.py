@@ -1,4 +1,4 @@
-"""What a single message may cost, in memory and in lines of the log."""
+"""Bounds on the cost of a single message, in memory and in lines of the log."""
 
 import logging
 

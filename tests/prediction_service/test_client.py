@@ -98,7 +98,7 @@ def test_integers_out_of_range_are_named(name, value):
 @pytest.mark.parametrize(
     ("prompts", "controls", "message"),
     [
-        ("red heart", {}, "`prompt` must be a list, one a row. Received: 'red heart'"),
+        ("red heart", {}, "`prompt` must be a list, one per row. .*: 'red heart'"),
         (None, {}, "`prompt` must be a text, or a list of texts. Received: None"),
         (["red", 3.0], {}, "`prompt` must be a text, .* 3.0"),
         (["red"], {"negative_prompts": [b"x", None]}, "`negative_prompt` must be"),
@@ -116,7 +116,7 @@ def test_values_of_another_kind_are_named(client, prompts, controls, message):
 
 
 def test_one_file_is_no_list_of_files(client):
-    with pytest.raises(ValueError, match="`image_bytes` must be a list, one a row"):
+    with pytest.raises(ValueError, match="`image_bytes` must be a list, one per row"):
         client.encode_image(b"some file")
     with pytest.raises(ValueError, match="`image_bytes` must be bytes, .* 'cat.png'"):
         client.encode_image(["cat.png"])

@@ -298,7 +298,7 @@ def test_platforms(core, folder):
 
 
 def test_a_new_model_that_does_not_load_is_named(core, folder, saved):
-    """At each reload, until it has been there."""
+    """Each reload names it, until it has been available."""
     (folder / "3" / GRAPH).unlink()
     start = "1 model(s) did not become available: {{{name: m version: 3} due to error: "
     for _ in range(2):

@@ -87,7 +87,7 @@ def test_a_socket_beside_the_port(serve, folder, tmp_path):
 
 
 def test_arguments_for_grpc(serve, folder):
-    """A limit of 7 MB in place of 64 MB; above it gRPC's own text, as of any server."""
+    """Sets 7 MB in place of 64 MB; larger messages get gRPC's own text."""
     limit = "grpc.max_receive_message_length=7000000,grpc.primary_user_agent=a"
     server = serve(folder / "half", grpc_channel_arguments=limit)
     response = server.prediction.Predict(

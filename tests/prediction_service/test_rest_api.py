@@ -1,4 +1,4 @@
-"""Which status a refusal has over REST, whatever refuses."""
+"""The status of a refusal over REST, for every origin of refusals."""
 
 import contextlib
 import http.client

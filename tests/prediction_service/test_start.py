@@ -31,7 +31,7 @@ def saved(tmp_path_factory):
 
 @pytest.fixture
 def ports():
-    """Two that are free."""
+    """Returns two free ports."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(2)]
         for taken in sockets:
@@ -146,7 +146,7 @@ def test_an_empty_configuration_serves_nothing_yet(saved, tmp_path):
 
 
 def test_a_connection_that_lingers_does_not_keep_a_port(ports):
-    """As after a restart: the end that closes first stays in TIME_WAIT for a minute."""
+    """Acts as a restart does: the end closed first stays in TIME_WAIT for a minute."""
     address = ("127.0.0.1", ports[0])
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -113,7 +113,7 @@ def asked(connection, method="POST", path=PREDICT, body=None, headers={}, **how)
 
 
 def received(client):
-    """What comes until the other side closes."""
+    """Returns the bytes that come until the other side closes."""
     content = b""
     with contextlib.suppress(ConnectionError):
         while piece := client.recv(65536):

@@ -1,4 +1,4 @@
-"""What the page for Prometheus says, beside what test_rest.py looks for."""
+"""Metrics on the page for Prometheus that test_rest.py does not look for."""
 
 import re
 

@@ -215,7 +215,7 @@ def test_what_is_no_dtype_of_a_tensor(server, dtype):
 @pytest.mark.parametrize("dtype", [DT_VARIANT, DT_RESOURCE])
 @pytest.mark.parametrize("kind", ["tensorflow::Tensor", "tensorflow::TensorMap", "zz"])
 def test_tensors_that_no_request_may_hold(server, dtype, kind):
-    """To parse some of them ends the process."""
+    """Parsing some of them would end the process."""
     request = predict_request("half_plus_two")
     proto = request.inputs["x"]
     proto.dtype = dtype

@@ -17,7 +17,7 @@ DATA, TABLE = "ckpt-2.data-00000-of-00001", "ckpt-2.index"
 
 
 def small_run(epochs=2):
-    """A layer's; its preset is one file of weights."""
+    """Returns a run with one layer; its preset is one file of weights."""
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input([8]), keras.layers.Dense(4)])
     model.compile(optimizer="adam", loss="mse")

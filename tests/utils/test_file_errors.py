@@ -1,4 +1,4 @@
-"""What reading files raises reaches the user as an error that names them."""
+"""Errors of reading files reach the user as an error that names the files."""
 
 import pytest
 import tensorflow as tf

@@ -15,7 +15,7 @@ from keras_dalle.utils.files import (
 
 @pytest.fixture(params=["pipe", "socket", "device", "folder"])
 def stranger(request, tmp_path, monkeypatch):
-    """What is there under a file's name and is none, and what it is called."""
+    """Returns something that is no file, and the word for it in errors."""
     monkeypatch.chdir(tmp_path)  # a socket's path has at most 107 bytes
     path = tmp_path / "stranger"
     if request.param == "pipe":

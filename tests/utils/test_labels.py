@@ -37,7 +37,7 @@ def drawn(line, width=400):
 
 
 def ink(image):
-    """The box around all that is not white."""
+    """Returns the box around all pixels that are not white."""
     return ImageChops.invert(image).getbbox()
 
 
@@ -118,7 +118,7 @@ def test_emoji_that_are_asked_for_as_text():
     ],
 )
 def test_both_directions_as_fribidi_orders_them(text, monkeypatch):
-    """In one font, which Pillow's Raqm draws as a whole."""
+    """Compares with one font, which Pillow's Raqm draws as a whole."""
     font = ImageFont.truetype("DejaVuSans.ttf", 13)
     plain = ImageFont.truetype(
         "DejaVuSans.ttf", 13, layout_engine=ImageFont.Layout.BASIC

@@ -6,7 +6,7 @@ from keras_dalle.utils.yaml_files import MAX_YAML_BYTES, read_yaml
 
 
 def _aliases(levels, width):
-    """Few bytes for width**levels values."""
+    """Returns few bytes that stand for width**levels values."""
     lines = ["a0: &a0 [x]"]
     for i in range(1, levels):
         lines.append(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * width)}]")

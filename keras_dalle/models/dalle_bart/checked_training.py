@@ -1,4 +1,4 @@
-"""`fit` and its kin, with faults of their data told by name."""
+"""`fit` and similar methods, with errors that name the faults of their data."""
 
 from typing import Any
 
@@ -30,25 +30,25 @@ class CheckedTraining(_Task):
         class_weight=None,
         **kwargs,
     ):
-        """As `keras.Model.fit`, on captions with pictures or image tokens.
+        """Calls `keras.Model.fit` on captions with pictures or image tokens.
 
-        What is in memory is taken in its order, whatever `shuffle` says. A dataset
-        shuffles: `tf.data.Dataset.from_tensor_slices(x).shuffle(1000).batch(32)`.
+        Arrays and lists are read in their order; `shuffle` has no effect. To shuffle,
+        give a dataset: `tf.data.Dataset.from_tensor_slices(x).shuffle(1000).batch(32)`.
 
         Args:
             x: a dictionary of `captions` and one of `images` (pictures of any size in
                 a list or an array, as `generate` takes them) and `image_tokens` (int
                 [N, T]), or a `tf.data.Dataset` of batches of such dictionaries.
-            y: `None`: what is learned is within `x`, unless there is no preprocessor.
-            batch_size: int or `None`. Of arrays; datasets have their own.
+            y: `None`, since `x` holds the targets; given only without a preprocessor.
+            batch_size: int or `None`. For arrays; datasets are batched already.
             sample_weight: [N] or [N, T].
             validation_data: as `x`, or a tuple of `x`, `y` and `sample_weight`.
-            validation_split: float. The share of arrays that is kept for validation.
+            validation_split: float. The share of the arrays to keep for validation.
             class_weight: must be `None`.
-            **kwargs: as of `keras.Model.fit`.
+            **kwargs: see `keras.Model.fit`.
 
         Raises:
-            ValueError: data are of another form, or break a rule.
+            ValueError: the data have another form, or break a rule.
         """
         _check_class_weight(class_weight)
         if validation_data is not None:
@@ -68,7 +68,7 @@ class CheckedTraining(_Task):
             )
 
     def evaluate(self, x=None, y=None, batch_size=None, sample_weight=None, **kwargs):
-        """As `keras.Model.evaluate`, on data as of `fit`."""
+        """Calls `keras.Model.evaluate` on the same data as `fit` takes."""
         # `fit` checked and preprocessed the data that Keras keeps.
         if not kwargs.get("_use_cached_eval_dataset"):
             x = checked_arrays(self, x)
@@ -78,7 +78,7 @@ class CheckedTraining(_Task):
             return super().evaluate(x, y, batch_size, sample_weight, **kwargs)
 
     def predict(self, x=None, batch_size=None, **kwargs):
-        """As `keras.Model.predict`, on data as of `fit`: logits [N, T, V]."""
+        """Calls `keras.Model.predict` on the same data as `fit`: logits [N, T, V]."""
         _check_batch_size(batch_size)
         with told_by_name():
             return super().predict(checked_arrays(self, x), batch_size, **kwargs)
@@ -86,7 +86,7 @@ class CheckedTraining(_Task):
     def train_on_batch(
         self, x, y=None, sample_weight=None, class_weight=None, **kwargs
     ):
-        """As `keras.Model.train_on_batch`, on data as of `fit`."""
+        """Calls `keras.Model.train_on_batch` on the same data as `fit` takes."""
         _check_class_weight(class_weight)
         with told_by_name():
             return super().train_on_batch(
@@ -94,14 +94,14 @@ class CheckedTraining(_Task):
             )
 
     def test_on_batch(self, x, y=None, sample_weight=None, **kwargs):
-        """As `keras.Model.test_on_batch`, on data as of `fit`."""
+        """Calls `keras.Model.test_on_batch` on the same data as `fit` takes."""
         with told_by_name():
             return super().test_on_batch(
                 checked_arrays(self, x), y, _array(sample_weight), **kwargs
             )
 
     def predict_on_batch(self, x, **kwargs):
-        """As `keras.Model.predict_on_batch`, on data as of `fit`."""
+        """Calls `keras.Model.predict_on_batch` on the same data as `fit` takes."""
         with told_by_name():
             return super().predict_on_batch(checked_arrays(self, x), **kwargs)
 
@@ -123,18 +123,18 @@ def _checked_validation_data(task: Any, validation_data: Any) -> Any:
 
 
 def _kept_with_weights(x: Any, y: Any, sample_weight: Any) -> Any:
-    """`y`, or where it is `None` one that holds weights' place.
+    """Returns `y`, or a stand-in for `None`, so that Keras keeps the weights.
 
-    Keras's tuples of x, y and weights end at the first that is `None`; what is learned
-    is within `x`.
+    Keras's tuples of x, y and weights end at the first `None`. The targets are in
+    `x`.
     """
     if sample_weight is None or not isinstance(x, dict):
         return y
     rows = len(next(iter(x.values())))
     if np.ndim(sample_weight) not in (1, 2) or len(sample_weight) != rows:
         raise ValueError(
-            f"`sample_weight` must be one a picture (={rows}), or one an image token. "
-            f"Received: {list(np.shape(sample_weight))}."
+            f"`sample_weight` must be one per picture (={rows}), or one per image "
+            f"token. Received: {list(np.shape(sample_weight))}."
         )
     return np.zeros(rows) if y is None else y
 

@@ -295,7 +295,7 @@ class DalleBartBackbone(FromOriginalCheckpoint, NarrowByLoading, Backbone):
 
     @property
     def token_embedding(self):
-        """The embedding of text tokens, by KerasHub's name for it."""
+        """Returns the embedding of text tokens, under KerasHub's name for it."""
         return self.text_token_embedding
 
     def encode(self, token_ids, padding_mask, row_stable=False):

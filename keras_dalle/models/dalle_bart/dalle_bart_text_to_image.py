@@ -62,7 +62,7 @@ class DalleBartTextToImage(
         generation_defaults: dictionary or `None`. What this model's pictures look best
             with, by the names of `generate`, where it is not guidance scale 10,
             temperature 1, top-k 50 and top-p 1.
-        compile: bool. Whether the model is compiled with the defaults of `compile`.
+        compile: bool. True compiles the model with the defaults of `compile`.
         **kwargs: of `keras_hub.models.TextToImage`.
 
     Example:
@@ -156,7 +156,7 @@ class DalleBartTextToImage(
 
     @property
     def trainable(self):
-        """Whether the model is trained; its VQGAN never is, whatever is set here."""
+        """Says if the model is trained. Its VQGAN never is, whatever is set here."""
         return super().trainable
 
     @trainable.setter
@@ -225,7 +225,7 @@ class DalleBartTextToImage(
         if self.preprocessor is None and y is not None:
             y = checked_tokens(y, self.backbone, "y")
         if sample_weight is not None and len(sample_weight.shape) == 1:
-            sample_weight = sample_weight[:, None]  # Of all of a picture's tokens.
+            sample_weight = sample_weight[:, None]  # One for all tokens of a picture.
         data = super().preprocess_samples(x, y, sample_weight)
         return data if self.preprocessor is None else _with_known_rows(data)
 
@@ -241,8 +241,8 @@ class DalleBartTextToImage(
             filepath: the SavedModel's folder, which must not exist. For TF Serving, its
                 name is a number.
             format: must be `"tf_saved_model"`.
-            verbose: bool. Whether the folder is printed.
-            input_signature: must be `None`: signatures are those of the server.
+            verbose: bool. True prints the folder.
+            input_signature: must be `None`, since the signatures are the server's.
 
         Raises:
             FileExistsError: `filepath` is there already.

@@ -57,7 +57,7 @@ class DalleBartTextToImagePreprocessor(
 
     @property
     def sequence_length(self):
-        """`max_text_length`, by KerasHub's name for it; it can be set."""
+        """Returns `max_text_length`, under KerasHub's name. You can set it."""
         return self.max_text_length
 
     @sequence_length.setter
@@ -100,7 +100,7 @@ class DalleBartTextToImagePreprocessor(
         return self._tokenize(prompts)
 
     def kept_and_left_out(self, prompts):
-        """Says of prompts that are longer than the model reads where they are cut.
+        """Returns where prompts longer than the model reads are cut.
 
         Args:
             prompts: texts [B].

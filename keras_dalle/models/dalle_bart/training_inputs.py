@@ -1,7 +1,7 @@
-"""Captioned pictures as `fit` takes them, and what is wrong with others.
+"""Captioned pictures as `fit` takes them, and the errors for others.
 
-What is in memory is checked before training starts; what comes from a `tf.data.Dataset`
-where its graph is made, and the values that are known then alone, in that graph.
+Arrays and lists are checked before training starts. Types and shapes in a
+`tf.data.Dataset` are checked when its graph is made, and values when the graph runs.
 """
 
 # B batch, T image tokens, H height, W width, C channels, S side of the model's pictures
@@ -26,21 +26,21 @@ _FORMS = (
     "or a `tf.data.Dataset` of batches of such dictionaries."
 )
 _OF_GENERATORS = (
-    "`tf.data.Dataset.from_generator(...).batch(32)` makes one of what Python yields: "
+    "`tf.data.Dataset.from_generator(...).batch(32)` makes one from Python's rows: "
     "docs/training.md shows it."
 )
 _OWN_INPUTS = {"encoder_token_ids", "encoder_padding_mask", "image_tokens"}
-# What an assertion of a graph says, and TensorFlow's text around it.
+# The text of a graph's assertion, and TensorFlow's text around it.
 _FAULT = "Training data: "
 _FAULT_PATTERN = re.compile(rf"assertion failed: \[{_FAULT}(.*?)\](?:\s|$)", re.DOTALL)
 
 
 def checked_arrays(task: Any, x: Any) -> Any:
-    """What `fit` is given, its pictures of the model's size; datasets as they are.
+    """Returns the data for `fit` with pictures of the model's size; datasets unchanged.
 
     Args:
         task: a `DalleBartTextToImage`.
-        x: as of `fit`.
+        x: see `fit`.
 
     Raises:
         ValueError: it is none of the forms that `fit` takes, or breaks a rule.
@@ -57,8 +57,8 @@ def checked_arrays(task: Any, x: Any) -> Any:
     x = {**x, "captions": texts("captions", x["captions"])}
     if not x["captions"].ndim:
         raise ValueError(
-            "`captions` must be a list, one a picture. Received: one text. Give lists "
-            "of one."
+            "`captions` must be a list, one per picture. Received: one text. Give "
+            "lists of one."
         )
     if "images" in x:
         size = task.require_vqgan("Training on `images`").image_size
@@ -76,8 +76,8 @@ def _check_rows(captions, name, rows):
         raise ValueError(f"`{name}` must be one or more. Received: none.")
     if len(captions) != rows:
         raise ValueError(
-            f"`captions` must be one a picture. Received: {len(captions)} captions and "
-            f"{rows} `{name}`."
+            f"`captions` must be one per picture. Received: {len(captions)} captions "
+            f"and {rows} `{name}`."
         )
 
 
@@ -103,15 +103,15 @@ def _check_own_inputs(x: dict[str, Any]) -> None:
 
 
 def checked_sample(task: Any, x: Any) -> Any:
-    """A batch of training data with image tokens, eagerly or in a graph.
+    """Returns a batch of training data with image tokens, eagerly or in a graph.
 
     Args:
         task: a `DalleBartTextToImage`.
         x: `captions` with `images` or `image_tokens`, or the model's own inputs.
 
     Raises:
-        ValueError: it is no batch, or breaks a rule that its shapes and types show.
-        tf.errors.InvalidArgumentError: its values break one; `told_by_name` reads it.
+        ValueError: it is no batch, or its shapes or types break a rule.
+        tf.errors.InvalidArgumentError: its values break one; see `told_by_name`.
     """
     if not isinstance(x, dict):
         raise ValueError(f"{_FORMS} Received: {type(x).__name__}.")
@@ -148,7 +148,7 @@ _REMEDIES = {
 
 
 def checked_tokens(tokens: Any, backbone: Any, name: str = "image_tokens") -> tf.Tensor:
-    """Image tokens as int32 [B, T].
+    """Returns image tokens as int32 [B, T].
 
     Args:
         tokens: an array or tensor.
@@ -193,7 +193,7 @@ def _checked_values(tokens_BT, name, codes):
 
 
 def _batch_of_squares(images: Any, size: int) -> np.ndarray:
-    """uint8 [B, S, S, 3] of pictures in memory."""
+    """Returns pictures in memory as uint8 [B, S, S, 3]."""
     is_array = isinstance(images, np.ndarray) and images.dtype == np.uint8
     if is_array and images.shape[1:] == (size, size, 3):
         return images
@@ -207,7 +207,7 @@ def _batch_of_squares(images: Any, size: int) -> np.ndarray:
 
 
 def _squares(images: Any, vqgan: Any) -> Any:
-    """uint8 [B, S, S, 3] of pictures as `generate(image=...)` takes them."""
+    """Returns pictures of any form of `generate(image=...)` as uint8 [B, S, S, 3]."""
     if not tf.is_tensor(images) or tf.executing_eagerly():
         return _batch_of_squares(images, vqgan.image_size)
     if isinstance(images, tf.RaggedTensor) or images.shape.rank not in (3, 4):
@@ -254,7 +254,7 @@ def _as_uint8(images_BHWC):
 
 
 def _rgb(images_BHWC, channels):
-    """uint8 [B, H, W, 3]; what is transparent is on white, as by `pixels.rgb`."""
+    """Returns uint8 [B, H, W, 3], transparent pixels in white, as in `pixels.rgb`."""
     if channels in (2, 4):
         wide_BHWC = tf.cast(images_BHWC, tf.int32)
         alpha_BHW1 = wide_BHWC[..., -1:]
@@ -270,7 +270,7 @@ def _joined(parts):
 
 
 def _array(name, values):
-    """As `np.asarray`; rows of several lengths are refused by name."""
+    """Calls `np.asarray`, but refuses rows of several lengths by name."""
     try:
         return np.asarray(values)
     except ValueError as error:
@@ -281,7 +281,7 @@ def _array(name, values):
 
 @contextmanager
 def told_by_name() -> Iterator[None]:
-    """Raises `ValueError` of one line where a graph finds a fault in training data."""
+    """Raises a `ValueError` of one line if a graph finds a fault in training data."""
     try:
         yield
     except tf.errors.InvalidArgumentError as error:

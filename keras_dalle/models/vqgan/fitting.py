@@ -1,4 +1,4 @@
-"""Whether a VQGAN can draw what a DALL·E mini tells it to."""
+"""A check that a VQGAN can draw the tokens of a DALL·E mini."""
 
 
 def require_fitting_vqgan(backbone, vqgan):
@@ -13,7 +13,7 @@ def require_fitting_vqgan(backbone, vqgan):
         vqgan: a `VQGANBackbone`.
 
     Raises:
-        ValueError: it has another number of tokens a picture, or of codes.
+        ValueError: its number of tokens per picture or of codes does not fit.
     """
     tokens = vqgan.grid_size**2
     if tokens != backbone.image_length:

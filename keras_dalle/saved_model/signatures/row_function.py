@@ -11,7 +11,7 @@ import tensorflow as tf
 Rows = dict[str, tf.Tensor]
 
 # Pictures and tokens of all rows are in memory at once, and a request of a few hundred
-# bytes can repeat a row endlessly. A stock server batches 1000 rows unless it is told.
+# bytes can repeat a row endlessly. By default a stock server batches up to 1000 rows.
 MAX_ROWS = 1024
 
 
@@ -61,7 +61,7 @@ def _parameter(given: Input) -> inspect.Parameter:
 
 
 def check_rows(inputs: Mapping[str, tf.Tensor]) -> Rows:
-    """The same inputs, each shaped [B], behind checks of B: equal, and not too large.
+    """Returns the inputs, each shaped [B], behind checks that B is equal and bounded.
 
     Without them a `seed` of one row would silently be broadcast over all prompts.
     """
