@@ -146,9 +146,9 @@ def test_score_tells_of_a_weight_that_is_none(task, call, drawn):
 
 def test_completed_picture_is_that_of_generate(task, call, drawn):
     pictures = [noise(20, 30), noise(SIZE, SIZE)]
-    masks = np.zeros((2, 20, 20), np.uint8)
-    masks[0, 11:, 3:] = 1
-    masks[1, :, :9] = 255
+    masks = [np.zeros(picture.shape[:2], np.uint8) for picture in pictures]
+    masks[0][11:, 8:] = 1
+    masks[1][:, : SIZE // 2] = 255
     served = call(
         "complete_image",
         prompt=PROMPTS[:2],
@@ -162,6 +162,22 @@ def test_completed_picture_is_that_of_generate(task, call, drawn):
     ]
     assert served["error"].tolist() == [b"", b""]
     np.testing.assert_array_equal(pixels(served["image_bytes"]), expected)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", None])
+def test_a_mask_of_another_size_than_its_picture_is_a_fault(call, kind):
+    picture = noise(SIZE, SIZE)
+    image = file_of(kind, picture) if kind else picture.tobytes()
+    masks = [np.ones((SIZE, SIZE + 1), np.uint8), np.ones((SIZE, SIZE), np.uint8)]
+    served = call(
+        "complete_image",
+        prompt=[b"sun"] * 2,
+        image_bytes=[image] * 2,
+        mask_bytes=[file_of("PNG", mask) for mask in masks],
+    )
+    other = f"{SIZE + 1}×{SIZE} for a picture of {SIZE}×{SIZE}."
+    assert served["error"][0].decode().endswith(other)
+    assert served["error"][1] == b""
 
 
 def test_kept_rows_and_bytes_of_tokens_are_masks(call):

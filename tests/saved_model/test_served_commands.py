@@ -138,8 +138,9 @@ def test_prompts_of_a_file(local, target):
         {"prompt": "sun", "name": "b", "seed": 7},
         {"prompt": "moon", "image": "photo.png", "keep_fraction": 0.25, "name": "c"},
         {"prompt": "gone", "image": "gone.png", "keep_rows": 5, "name": "d"},
-        {"prompt": "bad", "temperature": -1, "name": "e"},
+        {"prompt": "bad", "image": "text.png", "keep_rows": 5, "name": "e"},
     ]
+    Path("text.png").write_text("no picture")
     with open("prompts.jsonl", "w") as file:
         file.write("\n".join(map(json.dumps, lines)))
     words = ["--prompts-file", "prompts.jsonl", "--top-k", 9]
@@ -148,7 +149,7 @@ def test_prompts_of_a_file(local, target):
     with open("there/failures.jsonl") as file:
         errors = [json.loads(line)["error"] for line in file]
     assert "No such file" in errors[0]
-    assert "row 0: `temperature` must be a finite number above 0" in errors[1]
+    assert "text.png" in errors[1]
     with open("prompts.jsonl", "w") as file:
         file.write("\n".join(map(json.dumps, lines[:3])))
     local("generate", *words, "-o", "here/")
@@ -307,12 +308,12 @@ def test_requests_shrink_for_a_batch_and_nothing_else(target, monkeypatch):
 
 def test_the_best_of_a_file_lose_no_other(local, target):
     Path("prompts.jsonl").write_text(
-        '{"prompt": "red"}\n{"prompt": "bad", "temperature": -1}\n'
+        '{"prompt": "red"}\n{"prompt": "bad", "image": "gone.png", "keep_rows": 5}\n'
     )
     words = ["--prompts-file", "prompts.jsonl", "--best-of", 2, "-o", "pictures/"]
     result = run("client", target, *words)
     assert result.exit_code == 1
-    assert "`temperature`" in Path("pictures/failures.jsonl").read_text()
+    assert "gone.png" in Path("pictures/failures.jsonl").read_text()
     assert len(list(Path("pictures").glob("red_*.png"))) == 1
 
 

@@ -17,7 +17,6 @@ from tests.saved_model.signature_rows import (
     GOOD_FILE,
     GOOD_ROWS,
     LENGTH,
-    SIZE,
     file_of,
     noise,
     pixels,
@@ -191,8 +190,8 @@ def test_scores_of_files_and_of_their_tokens(task, client):
 
 
 def test_completed_pictures(task, client):
-    mask = np.zeros([SIZE, SIZE], np.uint8)
-    mask[SIZE // 2 :] = 255
+    mask = np.zeros([9, 9], np.uint8)
+    mask[5:] = 255
     by_mask = client.complete_image(
         ["sun"], GOOD_FILE, masks=file_of("PNG", mask), seed=2
     )
@@ -212,5 +211,5 @@ def test_row_errors_have_the_outputs_of_the_good_rows(client):
 
 @pytest.mark.parametrize("tokens", [[[0.5]], [1, 2], [[2**40]], np.zeros([1, 2, 3])])
 def test_rows_that_are_no_tokens_are_named(client, tokens):
-    with pytest.raises(ValueError, match="`image_tokens` must be"):
+    with pytest.raises(ValueError, match="`image_tokens` must (be|fit)"):
         client.decode_tokens(tokens)

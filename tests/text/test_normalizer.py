@@ -85,7 +85,7 @@ def test_absent_word_counts_say_where_they_are_from(tmp_path):
     [
         (b"the 5\nof\n", "line 2"),
         (b"the five\n", "line 1"),
-        (b"\xff\xfe", "must be UTF-8"),
+        (b"\xff\xfe", "must be text in UTF-8"),
         (b"", "Received: none"),
     ],
 )

@@ -13,7 +13,7 @@ from keras_dalle.saved_model.signatures.row_function import Input
 MASK = Input("mask_bytes", tf.string, "")
 
 
-def read_masks(file_B: tf.Tensor, grid: int) -> tuple[tf.Tensor, tf.Tensor]:
+def read_masks(file_B: tf.Tensor, grid: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Decodes masks, as `keras_dalle.generation.given_images.open_tokens` reads them.
 
     Args:
@@ -21,7 +21,8 @@ def read_masks(file_B: tf.Tensor, grid: int) -> tuple[tf.Tensor, tf.Tensor]:
         grid: G.
 
     Returns:
-        bool [B, T], which tokens to draw, and texts [B], empty for good rows.
+        bool [B, T], which tokens to draw; texts [B], empty for good rows; and int32
+        [B, 2], the height and width of each file, 0 where there is none.
     """
     length = grid * grid
     is_file_B = files.is_png(file_B)
@@ -44,7 +45,7 @@ def read_masks(file_B: tf.Tensor, grid: int) -> tuple[tf.Tensor, tf.Tensor]:
         is_whole_B=is_whole_B,
         height_width_B2=height_width_B2,
     )
-    return is_open_BT, error_B
+    return is_open_BT, error_B, height_width_B2
 
 
 def _read_mask(file, grid):

@@ -25,7 +25,7 @@ def encode_image(graphs: SharedGraphs) -> Any:
 
     def body(rows: Rows) -> Rows:
         size = graphs.task.vqgan.image_size
-        images_BHWC, error_B = read_pictures(rows[IMAGE.name], size)
+        images_BHWC, error_B, _ = read_pictures(rows[IMAGE.name], size)
         tokens_BT = graphs.encode(images_BHWC)
         return {
             "image_tokens": where_good(error_B, tokens_BT, NO_TOKEN),

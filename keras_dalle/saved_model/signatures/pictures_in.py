@@ -12,7 +12,9 @@ from keras_dalle.saved_model.signatures.row_function import Input
 IMAGE = Input("image_bytes", tf.string)
 
 
-def read_pictures(file_B: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
+def read_pictures(
+    file_B: tf.Tensor, size: int
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Decodes files, crops their middle square and resizes it, as `generate` does.
 
     Args:
@@ -20,8 +22,8 @@ def read_pictures(file_B: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
         size: S.
 
     Returns:
-        uint8 [B, S, S, 3], black where a row is faulty, and texts [B], empty for good
-        rows.
+        uint8 [B, S, S, 3], black where a row is faulty; texts [B], empty for good rows;
+        and int32 [B, 2], the height and width of each picture before it is resized.
     """
     raw_bytes = size * size * 3
     is_file_B = files.is_png(file_B) | files.is_jpeg(file_B)
@@ -45,7 +47,8 @@ def read_pictures(file_B: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
         is_whole_B=is_whole_B,
         height_width_B2=height_width_B2,
     )
-    return images, error_B
+    sizes_B2 = tf.where(is_raw_B[:, None], size, height_width_B2)
+    return images, error_B, sizes_B2
 
 
 def _read_file(file, size):

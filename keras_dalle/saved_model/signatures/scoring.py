@@ -58,7 +58,7 @@ def _tokens(graphs, rows):
 
     def with_files():
         size = graphs.task.vqgan.image_size
-        images_BHWC, file_error_B = read_pictures(file_B, size)
+        images_BHWC, file_error_B, _ = read_pictures(file_B, size)
         encoded_BT = graphs.encode(images_BHWC)
         return (
             tf.where(is_file_B[:, None], encoded_BT, given.tokens_BT),
