@@ -22,6 +22,7 @@ from keras_dalle.prediction_service.client import (
     SERVING_DEFAULT,
     PredictionClient,
     PredictionClientError,
+    RowError,
 )
 
 # The stock server's words where it batches, and a request is larger than a batch.
@@ -173,14 +174,21 @@ class ServedModel:
         """
         if "tokenize" not in self._signatures:
             return []
-        tokens = self._in_parts(self._client.tokenize, {"prompts": prompts})
-        are_full = [mask_S.all() for x in tokens for mask_S in x.padding_mask_BS]
+        masks = self._in_parts(self._padding_mask, {"prompts": prompts})
+        are_full = [mask_S.all() for mask_BS in masks for mask_S in mask_BS]
         pairs = [
             self._cut(prompt.decode(errors="replace"))
             for prompt, is_full in zip(prompts, are_full, strict=True)
             if is_full
         ]
         return [pair for pair in pairs if pair[1]]
+
+    def _padding_mask(self, prompts: Sequence[bytes]) -> np.ndarray:
+        """int32 [B, S]; rows that the server refuses fail when they are drawn."""
+        try:
+            return self._client.tokenize(prompts).padding_mask_BS
+        except RowError as error:
+            return error.outputs["padding_mask"]
 
     def _cut(self, prompt: str) -> tuple[str, str]:
         """Splits a prompt behind the shortest beginning that gives the same tokens."""
