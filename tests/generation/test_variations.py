@@ -87,7 +87,7 @@ def test_each_picture_of_a_prompt_is_another_variation(task):
     [
         ({"keep_fraction": 1.5}, "from 0 to 1. Received: 1.5"),
         ({"keep_fraction": float("nan")}, "from 0 to 1. Received: nan"),
-        ({"keep_fraction": [0.1, 0.2, 0.3]}, r"one a prompt \(=2\). Received: 3"),
+        ({"keep_fraction": [0.1, 0.2, 0.3]}, r"one per prompt \(=2\). Received: 3"),
         ({"keep_fraction": 0.5, "image": None}, "need each other"),
     ],
 )
