@@ -88,5 +88,5 @@ def test_seeds_of_passes_are_all_different():
 
 
 def test_passes_must_be_positive(task):
-    with pytest.raises(ValueError, match=r"`passes` must be .* at least 1"):
+    with pytest.raises(ValueError, match="`passes` must be .* at least 1. Received: 0"):
         task.generate("a cat", passes=0)
